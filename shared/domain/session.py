@@ -1,0 +1,134 @@
+"""A session: one agent in one workspace, with a log. Its states, their legal moves, and what a caller may set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from shared.domain.ids import KeyId, SessionId, TenantId
+from shared.domain.json import JsonObject
+
+
+class SessionStatus(StrEnum):
+    """Where a session is in its life."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    RUNNING = "running"
+    WAITING = "waiting"
+    PARKED = "parked"
+    STRANDED = "stranded"
+    ENDED = "ended"
+
+
+SESSION_MOVES: Mapping[SessionStatus, frozenset[SessionStatus]] = {
+    SessionStatus.STARTING: frozenset(
+        {SessionStatus.IDLE, SessionStatus.RUNNING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
+    ),
+    SessionStatus.IDLE: frozenset(
+        {SessionStatus.RUNNING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
+    ),
+    SessionStatus.RUNNING: frozenset(
+        {SessionStatus.IDLE, SessionStatus.WAITING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
+    ),
+    SessionStatus.WAITING: frozenset(
+        {SessionStatus.RUNNING, SessionStatus.IDLE, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
+    ),
+    SessionStatus.PARKED: frozenset(
+        {SessionStatus.STARTING, SessionStatus.IDLE, SessionStatus.RUNNING, SessionStatus.STRANDED, SessionStatus.ENDED}
+    ),
+    SessionStatus.STRANDED: frozenset(
+        {SessionStatus.STARTING, SessionStatus.IDLE, SessionStatus.RUNNING, SessionStatus.PARKED, SessionStatus.ENDED}
+    ),
+    SessionStatus.ENDED: frozenset(),
+}
+"""The legal moves; `docs/state-machines.md` draws this table. Staying where one is is always legal."""
+
+
+class Mode(StrEnum):
+    """How freely the agent acts. Each driver maps these to its own words."""
+
+    INTERACTIVE = "interactive"
+    ACCEPT_EDITS = "accept_edits"
+    PLAN = "plan"
+    BYPASS = "bypass"
+
+
+class OnWorkerLoss(StrEnum):
+    """What becomes of the running turn when the worker under it is lost."""
+
+    INTERRUPT = "interrupt"
+    CONTINUE = "continue"
+
+
+class EndReason(StrEnum):
+    """Why a session ended."""
+
+    TERMINATED = "terminated"
+    LIFETIME = "lifetime_reached"
+    MAX_TURNS = "max_turns_reached"
+    MAX_COST = "max_cost_reached"
+    NO_CAPACITY = "no_capacity"
+    START_FAILED = "start_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one session. Seconds as float; None means no bound."""
+
+    idle_s: float | None = None
+    """An idle session's process is ended after this long (it parks; the next prompt resumes it)."""
+    lifetime_s: float | None = None
+    """The session ends this long after it was created."""
+    turn_s: float | None = None
+    """A turn that runs longer is interrupted (stop_reason `turn_limit`). The clock stops while an ask is open."""
+    max_cost_usd: float | None = None
+    max_turns: int | None = None
+    start_s: float | None = None
+    """A session no worker could take within this time ends `no_capacity`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSpec:
+    """What a caller sets when creating a session."""
+
+    agent: str
+    workspace_kind: str
+    workspace: JsonObject
+    mode: Mode
+    model: str | None = None
+    title: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    mcp_servers: JsonObject = field(default_factory=dict)
+    allowed_domains: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    on_worker_loss: OnWorkerLoss = OnWorkerLoss.INTERRUPT
+    ask_timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session as stored: its spec, and what became of it."""
+
+    id: SessionId
+    tenant: TenantId
+    key: KeyId | None
+    spec: SessionSpec
+    status: SessionStatus
+    version: int
+    volume_id: str | None
+    worker: str | None
+    """Name of the worker that hosts it now, None where nobody does."""
+    epoch: int
+    last_seq: int
+    agent_session_id: str | None
+    turns_started: int
+    cost_usd: float
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+    end_reason: str | None
+    end_detail: str | None
