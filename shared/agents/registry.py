@@ -1,0 +1,27 @@
+"""Every agent Corral can run, by name. A new one is a driver and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from shared.agents.claude.driver import ClaudeDriver
+from shared.agents.demo.driver import DemoDriver
+from shared.agents.driver import Driver
+from shared.domain.errors import UnknownAgent
+
+_ALL: Final[tuple[Driver, ...]] = (ClaudeDriver(), DemoDriver())
+
+DRIVERS: Final[Mapping[str, Driver]] = {driver.name: driver for driver in _ALL}
+
+
+def find(name: str) -> Driver:
+    """The driver called `name`.
+
+    Raises:
+        UnknownAgent: there is none; the error lists those there are.
+    """
+    driver = DRIVERS.get(name)
+    if driver is None:
+        raise UnknownAgent(name, ", ".join(sorted(DRIVERS)))
+    return driver
