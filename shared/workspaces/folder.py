@@ -1,0 +1,138 @@
+"""Workspace kind `folder`: a new empty folder on the worker's volume, or an existing one on its allow-list."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.domain.errors import InvalidField, WorkspaceUnusable
+from shared.domain.ids import SessionId, is_id
+from shared.domain.json import JsonObject, JsonValue
+from shared.workspaces.kind import Place, Volume
+
+PATH_BYTES = 4095
+"""The longest path the kernel takes."""
+KEYS = {"kind", "path"}
+REMOVE_S = 600.0
+
+
+class Folder:
+    """A folder as it is: what the agent writes stays there, and nothing is copied.
+
+    A managed one lies at `<volume>/sessions/<session>/workspace`; an existing one (`path`) stays where it is and is
+    never removed. Either way the agent's home is `<volume>/sessions/<session>/home`.
+    """
+
+    name = "folder"
+    portable = False
+
+    def check(self, spec: JsonObject, volume_hint: Sequence[Path]) -> JsonObject:
+        if unknown := sorted(spec.keys() - KEYS):
+            raise InvalidField(f"workspace.{unknown[0]}", "is unknown; a folder takes path, or nothing")
+        if spec.get("kind", self.name) != self.name:
+            raise InvalidField("workspace.kind", f"must be {self.name}")
+        if spec.get("path") is None:
+            return {"kind": self.name}
+        path = _path(spec["path"])
+        # Where the caller knows the allow-list a foreign path is refused at once; `open` has the last word.
+        if volume_hint and not _is_beneath(path, volume_hint):
+            raise InvalidField("workspace.path", "is not in a folder that CORRAL_ALLOWED_FOLDERS names")
+        return {"kind": self.name, "path": str(path)}
+
+    def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
+        own = _own(session, volume)
+        existing = spec.get("path")
+        root = own / "workspace" if existing is None else _existing(_path(existing), volume)
+        try:
+            for folder in (own.parent, own, own / "home", root):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                if folder.is_symlink():
+                    raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
+            (own / "home").chmod(0o700)
+        except OSError as trouble:
+            raise WorkspaceUnusable(f"the worker's volume cannot be written ({trouble.strerror}).") from trouble
+        return Place(root=root, home=own / "home", managed=existing is None)
+
+    def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
+        own = _own(session, volume)
+        if not own.is_symlink() and not own.exists():
+            return
+        try:
+            if own.is_symlink():
+                own.unlink()
+                return
+            _remove_tree(own)
+        except (OSError, RecursionError, subprocess.SubprocessError) as trouble:
+            problem = getattr(trouble, "strerror", None) or "its folders are nested too deep"
+            raise WorkspaceUnusable(
+                f"not all of it could be removed from the worker's volume ({problem})."
+            ) from trouble
+
+
+def _own(session: SessionId, volume: Volume) -> Path:
+    if not is_id(session, "ses"):
+        raise InvalidField("session", "is no session id")
+    return volume.root / "sessions" / session
+
+
+def _path(value: JsonValue) -> Path:
+    if not isinstance(value, str):
+        raise InvalidField("workspace.path", "must be a text")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as trouble:
+        raise InvalidField("workspace.path", "must be Unicode text") from trouble
+    if "\0" in value:
+        raise InvalidField("workspace.path", "must not hold NUL")
+    if size > PATH_BYTES:
+        raise InvalidField("workspace.path", f"must have at most {PATH_BYTES} bytes")
+    path = Path(value)
+    if not path.is_absolute():
+        raise InvalidField("workspace.path", "must be absolute, such as /srv/projects/app")
+    if ".." in path.parts:
+        raise InvalidField("workspace.path", "must not hold '..'")
+    return path
+
+
+def _is_beneath(path: Path, roots: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(root) for root in roots)
+
+
+def _existing(path: Path, volume: Volume) -> Path:
+    """The real path, without symlinks, so that what it names cannot be moved by changing one."""
+    real = Path(os.path.realpath(path))
+    # The same words for absent and foreign ones: a caller must not learn what else lies on the disk.
+    if not _is_beneath(real, [Path(os.path.realpath(root)) for root in volume.allowed_roots]):
+        raise WorkspaceUnusable(f"{path} is not in a folder that CORRAL_ALLOWED_FOLDERS of the worker names.")
+    if real.is_relative_to(volume.root) or volume.root.is_relative_to(real):
+        raise WorkspaceUnusable(f"{path} would show the workspaces of other sessions.")
+    if not os.path.isdir(real):  # noqa: PTH112 - False, where Path.is_dir raises, for what may not be looked at
+        raise WorkspaceUnusable(f"{path} is not a folder on the worker.")
+    if not os.access(real, os.R_OK | os.W_OK | os.X_OK):
+        raise WorkspaceUnusable(f"{path} cannot be read and written by the worker.")
+    return real
+
+
+def _remove_tree(top: Path) -> None:
+    try:
+        shutil.rmtree(top, ignore_errors=True)
+    except RecursionError:
+        # Nested deeper than Python's stack; rm has no such bound.
+        subprocess.run(["rm", "-rf", "--", str(top)], check=False, capture_output=True, timeout=REMOVE_S)
+    if top.exists():
+        _loosen(top)
+        shutil.rmtree(top)
+
+
+def _loosen(top: Path) -> None:
+    # Agents leave folders behind that nobody may write (Go's module cache does so). None of their processes is
+    # left by now, so no folder turns into a symlink under our hands.
+    top.chmod(0o700)
+    for parent, names, _ in os.walk(top):
+        for name in names:
+            folder = Path(parent, name)
+            if not folder.is_symlink():
+                folder.chmod(0o700)

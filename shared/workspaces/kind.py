@@ -1,0 +1,70 @@
+"""What every workspace kind is: a place where one session's agent works, and a way to spawn there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shared.domain.ids import SessionId
+from shared.domain.json import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An opened workspace on this machine."""
+
+    root: Path
+    """The agent's working directory; all files a caller may see are beneath it."""
+    home: Path
+    """The agent's private HOME, beside the workspace, never shown to callers."""
+    managed: bool
+    """Corral made `root` and may remove it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """The disk this worker keeps workspaces on."""
+
+    id: str
+    root: Path
+    allowed_roots: Sequence[Path] = ()
+    """Existing folders (and what is beneath them) that sessions may be opened on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnSpec:
+    """One process to start inside a place."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str
+
+
+class Kind(Protocol):
+    """One kind of workspace. Stateless; found in `registry.py`."""
+
+    name: str
+    portable: bool
+    """Whether any worker can open it, wherever it was made (no volume)."""
+
+    def check(self, spec: JsonObject, volume_hint: Sequence[Path]) -> JsonObject:
+        """The spec, completed and normalised.
+
+        Raises:
+            InvalidField: a value cannot be taken; says which and why. Nothing was made.
+        """
+        ...
+
+    def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
+        """Make the workspace, or find it again. Idempotent; blocks on disk or network, so call it in a thread.
+
+        Raises:
+            Refused: it cannot be opened here (unreadable folder, not on the allow-list).
+        """
+        ...
+
+    def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
+        """Remove what `open` made, and nothing else. Idempotent."""
+        ...
