@@ -1,0 +1,194 @@
+"""A worker's internal HTTP: files of the workspaces on its disk (signed), its probes and its metrics.
+
+`shared/workspaces/opener.py` decides what may be read, `shared/workspaces/remote.py` is the API's side. All it changes
+is to remove the workspace of a session that has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+import structlog
+from aiohttp import web
+
+from shared.domain.clock import to_text
+from shared.domain.errors import CorralError, InvalidField, NotFound, Refused, Unauthenticated
+from shared.domain.ids import SessionId, is_id
+from shared.workspaces import opener, signed
+from shared.workspaces.kind import Place
+from shared.workspaces.opener import MAX_ENTRIES, MAX_READ_BYTES, Entry
+from shared.workspaces.remote import MODIFIED_HEADER, SIZE_HEADER
+
+THREADS = 4
+WAITING_LIMIT = 64
+"""Requests that may wait for a thread; more are refused, so that a slow disk costs no memory."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether this worker can work: `missing` says what it cannot work without, `warnings` what it can."""
+
+    missing: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+Locate = Callable[[SessionId], Place | None]
+"""Where a session's workspace is on this worker's disk, in whatever state the session is; None where it is not.
+Called in a thread; may block."""
+
+
+Remove = Callable[[SessionId], None]
+"""Removes the workspace of an ended session from this worker's disk; raises Conflict for one that lives. Called in a
+thread; idempotent."""
+
+
+def make_app(
+    *, key: bytes, locate: Locate, remove: Remove, readiness: Callable[[], Readiness], metrics: Callable[[], bytes]
+) -> web.Application:
+    """The application. `key` is `signed.key_of(CORRAL_SECRET_KEY)`; `readiness` and `metrics` (Prometheus text)
+    are called on the loop and must not block.
+    """
+    desk = _Desk(key, locate, remove)
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        now = readiness()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if now.missing else HTTPStatus.OK
+        return web.json_response({"missing": list(now.missing), "warnings": list(now.warnings)}, status=status)
+
+    async def metricsz(_: web.Request) -> web.Response:
+        return web.Response(body=metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    app = web.Application(middlewares=[_tell_problems], client_max_size=64 * 1024)
+    app.router.add_get("/files", desk.serve)
+    app.router.add_delete("/files", desk.serve)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metricsz)
+    app.cleanup_ctx.append(desk.open)
+    return app
+
+
+@asynccontextmanager
+async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
+    """Serve `app` on the running loop; gives the port, which the kernel chooses where `port` is 0.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+class _Desk:
+    def __init__(self, key: bytes, locate: Locate, remove: Remove) -> None:
+        self._key = key
+        self._locate = locate
+        self._remove = remove
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
+        self._waiting = 0
+
+    async def open(self, _: web.Application) -> AsyncIterator[None]:
+        yield
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def serve(self, request: web.Request) -> web.Response:
+        signed.verify(self._key, request.method, request.raw_path, request.headers)
+        query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, errors="surrogateescape"))
+        if self._waiting >= WAITING_LIMIT:
+            return _told("busy", "Too many requests wait for this worker's disk.", HTTPStatus.SERVICE_UNAVAILABLE)
+        self._waiting += 1
+        try:
+            answer = self._removed if request.method == "DELETE" else self._answer
+            return await asyncio.get_running_loop().run_in_executor(self._threads, answer, query)
+        finally:
+            self._waiting -= 1
+
+    def _removed(self, query: dict[str, str]) -> web.Response:
+        session = query.get("session", "")
+        if not is_id(session, "ses"):
+            raise NotFound("workspace", session[:80])
+        self._remove(SessionId(session))
+        return web.json_response({})
+
+    def _answer(self, query: dict[str, str]) -> web.Response:
+        session = query.get("session", "")
+        place = self._locate(SessionId(session)) if is_id(session, "ses") else None
+        if place is None:
+            raise NotFound("workspace", session[:80])
+        path = query.get("path", "")
+        match query.get("op"):
+            case "list":
+                depth, limit = _number(query, "depth", 1), _number(query, "limit", MAX_ENTRIES)
+                found = opener.listing(place.root, path, depth=depth, limit=limit)
+                entries = [_shown(entry) for entry in found.entries]
+                return web.json_response({"entries": entries, "truncated": found.truncated})
+            case "info":
+                return web.json_response(_shown(opener.info(place.root, path)))
+            case "read":
+                offset, limit = _number(query, "offset", 0), _number(query, "limit", MAX_READ_BYTES)
+                chunk = opener.read(place.root, path, offset=offset, limit=limit)
+                headers = {SIZE_HEADER: str(chunk.size_bytes), MODIFIED_HEADER: to_text(chunk.modified_at)}
+                return web.Response(body=chunk.data, headers=headers)
+        raise InvalidField("op", "must be list, info or read")
+
+
+def _number(query: dict[str, str], name: str, default: int) -> int:
+    value = query.get(name, str(default))
+    if not (value.isascii() and value.isdigit() and len(value) <= 18):
+        raise InvalidField(name, "must be a whole number, 0 or more")
+    return int(value)
+
+
+def _shown(entry: Entry) -> dict[str, object]:
+    return {
+        "path": entry.path,
+        "type": entry.type,
+        "size_bytes": entry.size_bytes,
+        "modified_at": to_text(entry.modified_at),
+    }
+
+
+@web.middleware
+async def _tell_problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except CorralError as problem:
+        return _told(problem.code, problem.message, _status(problem), facts=problem.facts)
+    except web.HTTPException:
+        raise
+    except Exception:  # noqa: BLE001 - the edge: logged whole, told without a path or a stack
+        _log.exception("files.failed", path=request.path)
+        return _told("error", "The worker failed to answer.", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _status(problem: CorralError) -> HTTPStatus:
+    match problem:
+        case Unauthenticated():
+            return HTTPStatus.UNAUTHORIZED
+        case NotFound():
+            return HTTPStatus.NOT_FOUND
+        case Refused():
+            return HTTPStatus.UNPROCESSABLE_ENTITY
+    return HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def _told(code: str, message: str, status: HTTPStatus, *, facts: object = None) -> web.Response:
+    return web.json_response({"code": code, "message": message, "facts": facts or {}}, status=status)
