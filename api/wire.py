@@ -1,0 +1,66 @@
+"""What every answer of the API carries, whichever shell gives it: request id, security headers, the waiting marker."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+REQUEST_ID_HEADER = "X-Request-Id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""Set where an answer does not say otherwise. The documentation page has a policy of its own."""
+
+WAIT_HEADER = "Corral-Wait"
+"""Between Flask and the shell only: `<session> <state> <path>`. The shell takes it off."""
+
+AGAIN = "corral.again"
+"""Key of the ASGI scope that marks the shell's own repetition of a waiting request."""
+REQUEST_ID = "corral.request_id"
+TRANSPORT = "corral.transport"
+"""Key of the ASGI scope with the connection's transport, where the server lets us see it."""
+
+UNTIL_DONE = "open"
+"""The state of what a caller waits to be over, whatever other states it passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a caller waits for: a change of `state` in `session`, seen by asking GET `path` again.
+
+    With `UNTIL_DONE` no change counts but the end.
+    """
+
+    session: str
+    state: str
+    path: str
+
+    def header(self) -> str:
+        """The marker's text."""
+        return f"{self.session} {self.state} {self.path}"
+
+
+def read_waiting(text: str) -> Waiting:
+    """The marker in a header's text."""
+    session, state, path = text.split(" ", 2)
+    return Waiting(session, state, path)
+
+
+def request_id(wished: str) -> str:
+    """The caller's own request id where it can be taken, else a new one: it goes into headers and logs."""
+    return wished if _REQUEST_ID.fullmatch(wished) else f"req_{secrets.token_hex(12)}"
+
+
+def scope_of(environ: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ASGI scope a WSGI request came in with; empty where Flask runs by itself."""
+    scope: Mapping[str, Any] = environ.get("asgi.scope") or {}
+    return scope
