@@ -40,6 +40,9 @@ def draw(fold: Fold, kind: EventType, data: JsonObject) -> tuple[Fold, Sequence[
             if data.get("is_error") is True:
                 lines.append(f"[tool] {_text(data, 'name')} failed")
             return Fold(fold.chunked - {call}), [*_rest(fold), *lines]
+        case EventType.TURN_ENDED if data.get("stop_reason") == "steered":
+            # The turn it went into runs on: what is held of that one stays.
+            return fold, ["[steered] into the running turn"]
         case EventType.TURN_ENDED:
             return Fold(), [*_rest(fold), *_turn_ended(data)]
         case _:

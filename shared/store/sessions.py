@@ -266,7 +266,7 @@ def _session(row: Row, sealer: Sealer | None) -> Session:
         ended_at=row.ended_at,
         end_reason=row.end_reason,
         end_detail=row.end_detail,
-        origin=None if row.origin is None else Origin(**row.origin),
+        origin=_origin(row.origin),
     )
 
 
@@ -288,6 +288,14 @@ def _spec(row: Row, sealer: Sealer | None) -> SessionSpec:
         on_worker_loss=OnWorkerLoss(row.on_worker_loss),
         ask_timeout_s=row.ask_timeout_s,
     )
+
+
+def _origin(stored: JsonObject | None) -> Origin | None:
+    # As with limits: of a later release's fields only those known here.
+    known = {field.name for field in dataclasses.fields(Origin)}
+    if stored is None:
+        return None
+    return Origin(**{name: value for name, value in stored.items() if name in known})  # type: ignore[arg-type]
 
 
 def _limits(stored: JsonObject) -> Limits:
