@@ -104,7 +104,7 @@ class Call:
         def render(result: Result) -> Answer:
             made = reply(result)
             text = made.content if isinstance(made.content, str) else made.content.decode()
-            return Answer(made.status, text)
+            return Answer(made.status, text, made.headers)
 
         return Once(self._route, self._key, self._body_hash, render)
 
@@ -276,7 +276,8 @@ def _answer(route: Route, handler: Handler, given: dict[str, Any]) -> flask.Resp
     try:
         reply = handler(call)
     except Replayed as replayed:
-        reply = Reply(replayed.answer.status, replayed.answer.text, headers={"Idempotent-Replayed": "true"})
+        again = replayed.answer
+        reply = Reply(again.status, again.text, headers={**again.headers, "Idempotent-Replayed": "true"})
     response = flask.Response(reply.content, reply.status, dict(reply.headers), content_type=reply.media_type)
     if route.waits is not None and (waiting := route.waits(json.loads(reply.content), query)) is not None:
         response.headers[WAIT_HEADER] = waiting.header()

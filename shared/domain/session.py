@@ -28,7 +28,13 @@ SESSION_MOVES: Mapping[SessionStatus, frozenset[SessionStatus]] = {
         {SessionStatus.IDLE, SessionStatus.RUNNING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
     ),
     SessionStatus.IDLE: frozenset(
-        {SessionStatus.RUNNING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
+        {
+            SessionStatus.RUNNING,
+            SessionStatus.WAITING,
+            SessionStatus.PARKED,
+            SessionStatus.STRANDED,
+            SessionStatus.ENDED,
+        }
     ),
     SessionStatus.RUNNING: frozenset(
         {SessionStatus.IDLE, SessionStatus.WAITING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}

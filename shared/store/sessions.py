@@ -219,7 +219,8 @@ def _conditions(filters: SessionFilter, *, on_sqlite: bool) -> list[sa.ColumnEle
     if q := filters.get("q"):
         # Both sides go through the database's own lower(): SQLite's knows ASCII only, and must meet itself.
         pattern = "%" + storable(q).replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
-        wanted.append(sa.func.lower(sessions.c.title).like(sa.func.lower(pattern), escape="!"))
+        texts = (sessions.c.title, sessions.c.id)
+        wanted.append(sa.or_(*(sa.func.lower(text).like(sa.func.lower(pattern), escape="!") for text in texts)))
     has_entry = _has_entry_sqlite if on_sqlite else _has_entry_postgresql
     wanted += [has_entry(storable(key), storable(value)) for key, value in filters.get("metadata", {}).items()]
     return wanted

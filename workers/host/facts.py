@@ -202,7 +202,9 @@ def goes_on(session: SessionId, turn: TurnId | None) -> Fact:
     """Nobody waits for a human any more."""
 
     def effect(connection: Connection) -> None:
-        if turn is not None:
+        if turn is None:
+            heads.set_status(connection, session, SessionStatus.IDLE)
+        else:
             turns.go_on(connection, turn)
             heads.set_status(connection, session, SessionStatus.RUNNING)
 

@@ -81,7 +81,7 @@ class Leaving:
             except Vetoed:
                 # A prompt was accepted in between: it gets its terminal event as well.
                 log.debug("session.end_again", session=seat.id)
-        log.info("session.ended", session=seat.id, reason=reason.value, detail=detail)
+        log.info("session.ended", session=seat.id, reason=reason.value)
 
     async def hand_over(self) -> None:
         """Give the session up, because this worker is going. Another host goes on where something waits.
