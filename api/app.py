@@ -13,7 +13,20 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import openapi
 from api.problems import MEDIA_TYPE, Problem, from_error, from_fields, from_status
-from api.resources import asks, batches, deliveries, files, fleet, history, probes, prompts, sessions, turns, webhooks
+from api.resources import (
+    asks,
+    batches,
+    deliveries,
+    files,
+    fleet,
+    history,
+    links,
+    probes,
+    prompts,
+    sessions,
+    turns,
+    webhooks,
+)
 from api.routes import EXTENSION, Edge
 from api.schemas.fields import describe_variant
 from api.wire import AGAIN, REQUEST_ID, REQUEST_ID_HEADER, SECURITY_HEADERS, request_id, scope_of
@@ -22,7 +35,7 @@ from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-RESOURCES = (sessions, prompts, turns, asks, batches, history, files, webhooks, deliveries, fleet, probes)
+RESOURCES = (sessions, prompts, turns, asks, links, batches, history, files, webhooks, deliveries, fleet, probes)
 
 
 class ProblemApi(Api):  # type: ignore[misc] # flask-smorest ships no types
@@ -90,12 +103,18 @@ def _tell(response: flask.Response, route: str, duration_s: float) -> None:
         "request.served",
         method=flask.request.method,
         route=route,
-        path=flask.request.path,
+        path=_path(),
         status=response.status_code,
         duration_s=round(duration_s, 4),
         tenant=caller.tenant if caller else None,
         key=caller.key if caller else None,
     )
+
+
+def _path() -> str:
+    """The request's path for the log; the path of a link is a secret."""
+    path = flask.request.path
+    return f"{links.PREFIX}…" if path.startswith(links.PREFIX) else path
 
 
 def _on_error(error: CorralError) -> flask.Response:
@@ -104,7 +123,7 @@ def _on_error(error: CorralError) -> flask.Response:
 
 def _on_surprise(error: Exception) -> flask.Response:
     # Here the surprise ends: the caller learns a request id, the operator the whole story.
-    log.error("request.failed", path=flask.request.path, method=flask.request.method, exc_info=error)
+    log.error("request.failed", path=_path(), method=flask.request.method, exc_info=error)
     return _respond(from_status(500, "Something went wrong here. It has been logged under this request id."))
 
 
