@@ -84,6 +84,8 @@ def outcome_page(visit: Visit, *, was_late: bool = False) -> Page:
 
 
 def _heading(ask: Ask) -> str:
+    if ask.is_checkpoint:
+        return "Shall this prompt run?"
     return _HEADINGS[ask.kind].format(tool=visible(str(ask.data.get("tool_name") or "a tool")))
 
 
@@ -97,6 +99,8 @@ def _terms(link: Link) -> str:
 
 
 def _lines(ask: Ask) -> Sequence[str]:
+    if ask.is_checkpoint:
+        return ["It has not reached the agent yet."]
     words = ask.data.get("description") or ask.data.get("reason")
     return [f"The agent says: {visible(words)}"] if isinstance(words, str) and ask.kind is AskKind.PERMISSION else []
 
@@ -106,6 +110,8 @@ def _shown(ask: Ask) -> tuple[list[Fact], list[Panel]]:
     if ask.kind is AskKind.PLAN:
         return [], [text_panel("Plan", str(data.get("plan") or ""))]
     given, words = data.get("input"), data.get("description")
+    if ask.is_checkpoint and isinstance(given, dict):
+        return [], [text_panel("Prompt", str(given.get("text") or ""))]
     if ask.kind is AskKind.QUESTION or not isinstance(given, dict):
         return [], []
     # What the agent says of it is above already.

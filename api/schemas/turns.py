@@ -35,6 +35,7 @@ class TurnView(View):
     )
     text = shown(fields.String, "The prompt.")
     source = shown(fields.String, "Where the prompt came from.")
+    confirm = shown(fields.Boolean, "Whether it stops at a checkpoint before it runs.")
     queue_position = shown(
         fields.Integer, "Prompts that come before it in the session; 0: it is next. Null once it runs.", maybe=True
     )
@@ -76,6 +77,7 @@ def fields_of(turn: Turn, queue_position: int | None) -> dict[str, Any]:
         "status": turn.status.value,
         "text": turn.text,
         "source": turn.source,
+        "confirm": turn.confirm,
         "queue_position": queue_position,
         "attempt": turn.attempt,
         "callback_url": turn.callback_url,

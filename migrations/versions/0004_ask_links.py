@@ -1,4 +1,4 @@
-"""Links that answer an ask without a key."""
+"""Links that answer an ask without a key, and turns that wait for one before they run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["ask_id"], ["asks.id"], name="fk_ask_links_ask_id", ondelete="CASCADE"),
     )
     op.create_index("ix_ask_links_ask", "ask_links", ["ask_id"])
+    op.add_column("turns", sa.Column("confirm", sa.Boolean()))
 
 
 def downgrade() -> None:
+    op.drop_column("turns", "confirm")
     op.drop_table("ask_links")

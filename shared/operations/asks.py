@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from shared.agents.driver import Abilities
 from shared.domain.ask import Ask, AskKind, AskStatus, PermissionAnswer, PlanAnswer, Verdict, read_answer
@@ -17,6 +18,9 @@ from shared.operations.context import Context
 from shared.operations.transaction import Act, Once, carry_out
 from shared.store import asks, heads, sessions
 from shared.store.database import Connection
+
+_CHECKPOINT: Final = Abilities(modes=frozenset())
+"""It is about one prompt, as it is."""
 
 
 def get(context: Context, caller: Caller, ask: AskId) -> Ask:
@@ -91,8 +95,10 @@ def take(act: Act, ask: AskId, said: JsonObject, *, via: str) -> Ask:
     return found(act.connection, caller, ask)
 
 
-def abilities_for(context: Context, session: Session) -> Abilities | None:
+def abilities_for(context: Context, ask: Ask, session: Session) -> Abilities | None:
     """What the one who asks can be answered; None: this release does not know the agent."""
+    if ask.is_checkpoint:
+        return _CHECKPOINT
     return context.agents.get(session.spec.agent)
 
 
@@ -104,14 +110,15 @@ def modes_allowed(context: Context, abilities: Abilities) -> frozenset[Mode]:
 def _check(act: Act, ask: Ask, said: JsonObject) -> None:
     answer = read_answer(ask.kind, said)
     session = sessions.get(act.connection, act.caller.tenant, ask.session, act.context.sealer)
-    abilities = abilities_for(act.context, session) if session else None
+    abilities = abilities_for(act.context, ask, session) if session else None
     if session is None or abilities is None:
         return
     wish = (
         _beyond(answer, abilities, modes_allowed(act.context, abilities)) if ask.kind is not AskKind.QUESTION else None
     )
     if wish:
-        raise Unsupported(f"{session.spec.agent} cannot take {wish}.", agent=session.spec.agent)
+        who = "A checkpoint" if ask.is_checkpoint else session.spec.agent
+        raise Unsupported(f"{who} cannot take {wish}.", agent=session.spec.agent)
 
 
 def _beyond(answer: object, abilities: Abilities, modes: frozenset[Mode]) -> str | None:

@@ -93,7 +93,7 @@ def visit(context: Context, secret: str) -> Visit:
         session = None if ask is None else sessions.get(connection, link.tenant, ask.session, context.sealer)
     if ask is None or session is None:
         raise _no_link()
-    abilities = asks.abilities_for(context, session)
+    abilities = asks.abilities_for(context, ask, session)
     modes = frozenset() if abilities is None else asks.modes_allowed(context, abilities)
     return Visit(
         link=link,

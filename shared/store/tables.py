@@ -140,6 +140,8 @@ turns = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("usage", Json),
     sa.Column("cost_usd", sa.Float),
+    # Null where a release before checkpoints made it.
+    sa.Column("confirm", sa.Boolean),
     sa.Index("ix_turns_session_position", "session_id", "position"),
     sa.Index("ix_turns_session_status", "session_id", "status"),
 )

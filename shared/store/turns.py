@@ -27,6 +27,7 @@ class QueuedEdit(TypedDict, total=False):
 
     text: str
     position: float
+    confirm: bool
 
 
 def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
@@ -50,6 +51,7 @@ def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
             error=_storable_or_none(turn.error),
             usage=_usage_data(turn.usage),
             cost_usd=turn.cost_usd,
+            confirm=turn.confirm,
         )
     )
 
@@ -232,12 +234,14 @@ def requeue(connection: Connection, id: TurnId) -> int:
 
 
 def edit_queued(connection: Connection, id: TurnId, **edit: Unpack[QueuedEdit]) -> bool:
-    """Change text or position of a queued turn. False: it is not queued any more, and nothing changed."""
+    """Change text, position or checkpoint of a queued turn. False: it is not queued any more, and nothing changed."""
     values: dict[str, object] = {"id": id}
     if "text" in edit:
         values["text"] = storable(edit["text"])
     if "position" in edit:
         values["position"] = edit["position"]
+    if "confirm" in edit:
+        values["confirm"] = edit["confirm"]
     return _move(connection, id, (TurnStatus.QUEUED,), values)
 
 
@@ -281,4 +285,5 @@ def _turn(row: Row) -> Turn:
         error=row.error,
         usage=_usage(row.usage),
         cost_usd=row.cost_usd,
+        confirm=bool(row.confirm),
     )

@@ -110,10 +110,23 @@ def turn_starts(turn: Turn, at: datetime) -> Fact:
         if not turns.start(connection, turn.id, at):
             raise Vetoed
         heads.set_status(connection, turn.session, SessionStatus.RUNNING)
-        if turn.attempt == 1:
+        # One that stops at a checkpoint counts when it is let go.
+        if turn.attempt == 1 and not turn.confirm:
             sessions.add_usage(connection, turn.session, turns=1)
 
     return Fact((Draft(EventType.TURN_STARTED, {"attempt": turn.attempt}, turn.id),), (effect,))
+
+
+def turn_is_let_go(turn: Turn) -> Fact:
+    """A turn that was held at its checkpoint runs now."""
+
+    def effect(connection: Connection) -> None:
+        turns.go_on(connection, turn.id)
+        heads.set_status(connection, turn.session, SessionStatus.RUNNING)
+        if turn.attempt == 1:
+            sessions.add_usage(connection, turn.session, turns=1)
+
+    return Fact((), (effect,))
 
 
 def turn_ends(turn: Turn, ending: Ending, at: datetime, *, duration_s: float | None = None) -> Fact:
