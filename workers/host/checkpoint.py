@@ -48,6 +48,7 @@ def forget(seat: Seat, turn: Turn) -> None:
 
 def hold(seat: Seat, running: RunningTurn) -> None:
     """The turn has begun and waits; its ask is open."""
+    running.is_uncounted = True
     seat.status = SessionStatus.WAITING
     seat.talk.begin(running)
     seat.talk.wait()
@@ -81,7 +82,6 @@ async def decide(seat: Seat, ask: OpenAsk, answer: Answer) -> None:
         # Committed before a byte reaches the agent: whoever takes over must know that it may have.
         await seat.teller.commit(applied + facts.turn_is_let_go(running.turn))
         seat.talk.pending.close(ask.ref)
-        seat.turns_started += running.turn.attempt == 1
         seat.status = SessionStatus.RUNNING
         seat.talk.stop_waiting()
         seat.ring()

@@ -137,7 +137,7 @@ class Life:
             await self._begin_afresh()
         is_leaving = self._obeying.is_draining and self._seat.talk.pending.is_held
         if self._seat.talk.turn is not None and not is_leaving:
-            self._carry_on()
+            await self._carry_on()
         elif (reason := self._limit_reached()) is not None:
             await self._end(reason, None)
         elif self._obeying.is_draining:
@@ -176,8 +176,11 @@ class Life:
         self._next = None
         seat.status = SessionStatus.RUNNING
         seat.turns_started += turn.attempt == 1 and not turn.confirm
-        seat.talk.begin(self._running(turn))
-        self._carry_on()
+        running = self._running(turn)
+        # A first one whose host was lost between letting it go and sending it.
+        running.is_uncounted = turn.confirm and seat.turns_started == 0
+        seat.talk.begin(running)
+        await self._carry_on()
 
     def _running(self, turn: Turn) -> RunningTurn:
         limit_s = self._seat.session.spec.limits.turn_s
@@ -202,7 +205,7 @@ class Life:
         self._next = None
         checkpoint.hold(self._seat, self._running(turn))
 
-    def _carry_on(self) -> None:
+    async def _carry_on(self) -> None:
         """See to it that the running turn's prompt reaches an agent."""
         talk, running = self._seat.talk, self._seat.talk.turn
         if running is None or running.is_sent:
@@ -216,12 +219,18 @@ class Life:
             talk.finish(failed(problem.message, "start_failed"))
             self._orders.park = "start_failed"
         elif self._attendance.is_up:
-            if running.turn.confirm:
-                # It began before its agent was looked at.
-                self._obeying.apply_wishes()
+            if running.is_uncounted:
+                await self._count(running)
             talk.prompt()
         else:
             self._attendance.bring_up()
+
+    async def _count(self, running: RunningTurn) -> None:
+        """Catch up on what a turn that was held had not come to: it began before its agent was looked at."""
+        running.is_uncounted = False
+        self._obeying.apply_wishes()
+        self._seat.turns_started += 1
+        await self._seat.teller.commit(facts.turn_counts(running.turn))
 
     async def _begin_afresh(self) -> None:
         running = self._seat.talk.turn
