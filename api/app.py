@@ -16,9 +16,11 @@ from api.problems import MEDIA_TYPE, Problem, from_error, from_fields, from_stat
 from api.resources import (
     asks,
     batches,
+    commands,
     deliveries,
     files,
     fleet,
+    forks,
     history,
     links,
     probes,
@@ -35,7 +37,22 @@ from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-RESOURCES = (sessions, prompts, turns, asks, links, batches, history, files, webhooks, deliveries, fleet, probes)
+RESOURCES = (
+    sessions,
+    forks,
+    prompts,
+    commands,
+    turns,
+    asks,
+    links,
+    batches,
+    history,
+    files,
+    webhooks,
+    deliveries,
+    fleet,
+    probes,
+)
 
 
 class ProblemApi(Api):  # type: ignore[misc] # flask-smorest ships no types

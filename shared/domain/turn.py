@@ -83,6 +83,18 @@ class Turn:
     cost_usd: float | None
     confirm: bool = False
     """Whether it stops at a checkpoint: a human must allow it before its prompt reaches an agent."""
+    command: str | None = None
+    """Name of the slash command this turn is, without the slash; `text` is then the command as one would type it."""
+
+    @property
+    def args(self) -> str:
+        """What follows the command's name."""
+        return "" if self.command is None else self.text.removeprefix(command_text(self.command, "")).strip()
+
+
+def command_text(name: str, args: str) -> str:
+    """A command as one would type it."""
+    return f"/{name} {args}".rstrip()
 
 
 _CHECKPOINT: Final = re.compile(r"\s*confirm:\s*", re.IGNORECASE)

@@ -51,6 +51,7 @@ def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
             error=_storable_or_none(turn.error),
             usage=_usage_data(turn.usage),
             cost_usd=turn.cost_usd,
+            command=turn.command,
             confirm=turn.confirm,
         )
     )
@@ -285,5 +286,6 @@ def _turn(row: Row) -> Turn:
         error=row.error,
         usage=_usage(row.usage),
         cost_usd=row.cost_usd,
+        command=row.command,
         confirm=bool(row.confirm),
     )

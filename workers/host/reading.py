@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.domain.ask import Ask, AskStatus
-from shared.domain.ids import AskId, SessionId
+from shared.domain.ids import AskId, SessionId, TurnId
 from shared.domain.input import Input, InputKind
 from shared.domain.session import Session
 from shared.domain.turn import Turn, TurnStatus
@@ -94,6 +94,12 @@ def is_let_go(database: Database, turn: Turn) -> bool:
     with database.read() as connection:
         ask = asks.checkpoint_of(connection, turn.session, turn.id)
         return ask is not None and ask.status is AskStatus.APPLIED
+
+
+def turn(database: Database, id: TurnId) -> Turn | None:
+    """One turn."""
+    with database.read() as connection:
+        return turns.get_any(connection, id)
 
 
 def open_turns(database: Database, session: SessionId) -> Sequence[Turn]:
