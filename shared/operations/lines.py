@@ -85,6 +85,8 @@ def _tool_call(data: JsonObject) -> Sequence[str]:
 
 
 def _permission(data: JsonObject) -> Sequence[str]:
+    if data.get("checkpoint") is True:
+        return ["[ask] shall this prompt run?"]
     return [f"[ask] permission for {_text(data, 'tool_name')}: {_one_line(data.get('input'))}"]
 
 
