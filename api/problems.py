@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.CorralError], int] = {
     errors.Unauthenticated: 401,
     errors.HistoryRemoved: 410,
     errors.RateLimited: 429,
+    errors.ForeignHost: 421,
 }
 """A class that is not listed has the status of its nearest listed ancestor."""
 
