@@ -21,6 +21,7 @@ class AgentView(View):
     version = shown(fields.String, "Version of its program on one of them.", maybe=True)
     problem = shown(fields.String, "What is missing, where it is not ready.", maybe=True)
     modes = shown(fields.List, "Modes it knows.", cls_or_instance=fields.String())
+    commands = shown(fields.List, "Slash commands it has.", cls_or_instance=fields.String())
     abilities = shown(fields.Dict, "What it can do: `questions, plans, steer, resume, cost, …`.")
 
 
@@ -111,5 +112,6 @@ def agent_fields(state: AgentState) -> dict[str, Any]:
         "version": state.readiness.version,
         "problem": state.readiness.problem,
         "modes": sorted(state.abilities.modes),
+        "commands": sorted(state.abilities.commands),
         "abilities": state.abilities_shown(),
     }
