@@ -11,14 +11,16 @@ from api.mcp.sessions import OneSession, send, set_mode, start
 from api.mcp.tool import ADDS, ENDS, SETS, Asked, Family, Shape, Told
 from api.mcp.views import cwd_of, last_activity
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
+from api.schemas.commands import SendCommand
 from api.schemas.fields import Request, Text, View, moment, shown, text, whole
 from api.schemas.paging import PageQuery
-from api.schemas.prompts import SendPrompt
+from api.schemas.prompts import SendPrompt, Source
 from api.schemas.sessions import CreateSession
 from shared.domain.errors import Unsupported
 from shared.domain.session import Mode, Session, SessionStatus
 from shared.domain.tenant import Scope
-from shared.operations import fleet, sessions, turns
+from shared.operations import commands, fleet, sessions, turns
+from shared.operations.commands import Command
 
 tools = Family("poke sessions")
 
@@ -276,6 +278,47 @@ class Done(SummaryView):
 
     status = shown(fields.String, "What was done, in Poke's word.")
     session = shown(fields.String, "`ses_…`", data_key="sessionId")
+
+
+class SendACommand(OneSession):
+    """A slash command."""
+
+    session = session_ref()
+    command = taken(SendCommand, "name", "command")
+    args = taken(SendCommand, "args")
+
+
+class CommandSent(PromptSent):
+    """What became of the command."""
+
+    command = shown(fields.String, "The command as one would type it.")
+
+
+@tools.add(
+    Shape(
+        "Send a slash command",
+        SendACommand,
+        CommandSent,
+        Scope.WRITE,
+        {"sessionId": "ses_…", "command": "compact"},
+        ADDS,
+    )
+)
+def send_slash_command(asked: Asked) -> Told:
+    """Have the agent carry out one of its own commands, in line behind the prompts that wait.
+
+    One the agent lacks is refused; `agents_list` shows those it has.
+    """
+    command = Command(asked.args["command"].removeprefix("/"), asked.args["args"], Source.MCP.value)
+    placed = commands.send(asked.context, asked.caller, asked.session, command)
+    return {
+        "summary": f"Sent {placed.turn.text} to {asked.session}.",
+        "status": "command_sent",
+        "session": asked.session,
+        "turn": placed.turn.id,
+        "queue_position": placed.queue_position,
+        "command": placed.turn.text,
+    }
 
 
 @tools.add(Shape("Cancel the running prompt", OneSession, Done, Scope.WRITE, {"sessionId": "ses_…"}, ENDS))

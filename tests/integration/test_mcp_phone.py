@@ -50,6 +50,12 @@ def test_a_phone_leads_a_session_from_start_to_end(fleet_on_sqlite, way):
             assert (await until_asked(poke, session["sessionId"]))["turn"]["status"] == "completed"
             assert (await poke.fail("approve_plan", **session))["error"] == "no_open_plan"
 
+            sent = await poke.call("send_slash_command", **session, command="compact")
+            assert sent["command"] == "/compact"
+            assert (await until_asked(poke, session["sessionId"]))["turn"]["status"] == "completed"
+            lacking = await poke.fail("send_slash_command", **session, command="make-coffee")
+            assert lacking["error"] == "unsupported_command"
+
             assert (await poke.call("list_session_files", **session))["files"] == ["bridge.txt", "colour.txt"]
             assert (await poke.call("read_session_file", **session, path="colour.txt"))["content"] == "blue"
             first = await poke.call("read_message_history", **session)

@@ -15,7 +15,7 @@ from shared.domain.tenant import Scope
 TOOLS = chosen(["corral", "poke"])
 POKE = {
     "start_session", "terminate_session", "list_sessions", "get_session_info", "get_pool_stats", "send_prompt",
-    "cancel_prompt", "add_mcp_server", "answer_question", "respond_to_permission",
+    "send_slash_command", "cancel_prompt", "add_mcp_server", "answer_question", "respond_to_permission",
     "set_session_mode", "enter_plan_mode", "approve_plan", "modify_plan", "batch_send_prompts",
     "batch_terminate_sessions", "batch_get_session_info", "read_session_file", "list_session_files",
     "get_session_file_info", "delete_workspace", "list_stale_workspaces", "read_message_history",
