@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import report, scenarios
 from bench.doorbell import doorbell
+from bench.mcp import mcp
 from bench.report import Desk, Figure
 from shared.store.migrate import upgrade
 from tests.fixtures.fleet import FAST, running
@@ -60,7 +61,7 @@ def measure(kind: str, only: list[str], scale: float, figures: list[Figure]) -> 
                 client=fleet.client(),
                 scale=scale,
             )
-            for scenario in (doorbell, *scenarios.ALL):
+            for scenario in (doorbell, *scenarios.ALL, mcp):
                 if not only or scenario.__name__ in only:
                     asyncio.run(scenario(bench, Desk(scenario.__name__, kind, figures)))
     finally:
