@@ -328,7 +328,7 @@ class WorkerProcess:
         if head is None or row is None or head.volume_id != self._who.volume.id:
             return None
         try:
-            return kinds.find(row.spec.workspace_kind).open(session, row.spec.workspace, self._who.volume)
+            return kinds.find(row.spec.workspace_kind).find(session, row.spec.workspace, self._who.volume)
         except NotFound:
             return None
 

@@ -210,7 +210,8 @@ STREAMS_OPEN = gauge(
 )
 STREAMS_CUT = counter(
     "corral_streams_cut",
-    "Event streams ended by the API, by reason: stalled (took nothing for a minute), full (refused at the limit).",
+    "Event streams ended by the API, by reason: stalled (took nothing for a minute), full (refused at the limit), "
+    "revoked (its key was revoked, or expired).",
     "Stalled ones are slow or lost clients; they go on from their last event when they reconnect.",
     ("reason",),
 )

@@ -56,6 +56,14 @@ class Folder:
             raise WorkspaceUnusable(f"the worker's volume cannot be written ({trouble.strerror}).") from trouble
         return Place(root=root, home=own / "home", managed=existing is None)
 
+    def find(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place | None:
+        own = _own(session, volume)
+        existing = spec.get("path")
+        if own.is_symlink() or not (own / "home").is_dir():
+            return None
+        root = own / "workspace" if existing is None else _existing(_path(existing), volume)
+        return Place(root=root, home=own / "home", managed=existing is None) if _is_folder(root) else None
+
     def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
         own = _own(session, volume)
         if not own.is_symlink() and not own.exists():
@@ -76,6 +84,10 @@ def _own(session: SessionId, volume: Volume) -> Path:
     if not is_id(session, "ses"):
         raise InvalidField("session", "is no session id")
     return volume.root / "sessions" / session
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _path(value: JsonValue) -> Path:

@@ -65,6 +65,14 @@ class Kind(Protocol):
         """
         ...
 
+    def find(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place | None:
+        """The workspace where `open` has made it, or None. Makes and changes nothing; blocks on disk.
+
+        Raises:
+            Refused: it cannot be opened here any more.
+        """
+        ...
+
     def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
         """Remove what `open` made, and nothing else. Idempotent."""
         ...
