@@ -20,6 +20,7 @@ from api.resources import (
     deliveries,
     files,
     fleet,
+    forks,
     history,
     probes,
     prompts,
@@ -35,7 +36,21 @@ from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-RESOURCES = (sessions, prompts, commands, turns, asks, batches, history, files, webhooks, deliveries, fleet, probes)
+RESOURCES = (
+    sessions,
+    forks,
+    prompts,
+    commands,
+    turns,
+    asks,
+    batches,
+    history,
+    files,
+    webhooks,
+    deliveries,
+    fleet,
+    probes,
+)
 
 
 class ProblemApi(Api):  # type: ignore[misc] # flask-smorest ships no types

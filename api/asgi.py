@@ -80,6 +80,7 @@ def opened(settings: Settings) -> Iterator[Edge]:
             limits=_limits(settings),
             queue_limit=settings.limits.queue,
             allow_bypass=settings.worker.allow_bypass,
+            finds_transcripts=bool(settings.worker.attach_folders),
             agents={name: driver.abilities for name, driver in DRIVERS.items()},
             kinds=KINDS,
             files=files,

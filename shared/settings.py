@@ -172,6 +172,13 @@ class Worker:
         "Corral never deletes them.",
         parsing.texts,
     )
+    attach_folders: tuple[str, ...] = _setting(
+        "CORRAL_ATTACH_FOLDERS",
+        (),
+        "Folders (comma separated) with transcripts of agents that ran outside of Corral, such as ~/.claude/projects. "
+        "Whoever knows a conversation's id may have a session go on with it. The API needs it set as well.",
+        parsing.texts,
+    )
     internal_host: str = _setting(
         "CORRAL_INTERNAL_HOST",
         "127.0.0.1",

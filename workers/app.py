@@ -318,6 +318,7 @@ class WorkerProcess:
             environ=self._settings.environ,
             child_env=self._settings.child_env,
             allow_bypass=worker.allow_bypass,
+            attach_folders=tuple(Path(folder).expanduser() for folder in worker.attach_folders),
         )
 
     def _locate(self, session: SessionId) -> Place | None:
@@ -366,6 +367,7 @@ def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell
         limits=Limits(idle_s=named.idle_s, lifetime_s=named.lifetime_s, turn_s=named.turn_s, start_s=named.start_s),
         queue_limit=named.queue,
         allow_bypass=settings.worker.allow_bypass,
+        finds_transcripts=bool(settings.worker.attach_folders),
         agents={name: driver.abilities for name, driver in DRIVERS.items()},
         kinds=kinds.KINDS,
         files=RemoteFiles(signed.key_of(str(settings.core.secret_key))),

@@ -38,7 +38,7 @@ _SESSION = Shown(SessionView, "The session.")
 _IF_MATCH = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
 
 
-def _waits(reply: JsonObject, _: Mapping[str, Any]) -> Waiting | None:
+def waits(reply: JsonObject, _: Mapping[str, Any]) -> Waiting | None:
     """A named turn's end; without one, the session's next state."""
     session, turn = str(reply["id"]), reply.get("turn")
     path = f"/v1/sessions/{session}"
@@ -56,11 +56,12 @@ def _waits_for_end(reply: JsonObject, _: Mapping[str, Any]) -> Waiting | None:
     return None if ended else Waiting(session, UNTIL_DONE, f"/v1/sessions/{session}")
 
 
-def _created(created: Created) -> Reply:
-    session = created.seen.session
+def created(made: Created) -> Reply:
+    """201 with the session."""
+    session = made.seen.session
     return tell(
         SessionCreated,
-        view_created(created),
+        view_created(made),
         201,
         Location=f"/v1/sessions/{session.id}",
         ETag=f'"{session.version}"',
@@ -82,7 +83,7 @@ def _ending(seen: Seen) -> Reply:
         problems={
             422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`"
         },
-        waits=_waits,
+        waits=waits,
     )
 )
 def create_session(call: Call) -> Reply:
@@ -91,7 +92,7 @@ def create_session(call: Call) -> Reply:
     It is `starting` until a worker brought the agent up; `queue_position` tells how many wait before it. With `wait_s`
     the answer comes when the first turn is over (without a prompt: when it leaves `starting`), or after that time.
     """
-    return _created(sessions.create(call.context, call.caller, wish_of(call.body), once=call.once(_created)))
+    return created(sessions.create(call.context, call.caller, wish_of(call.body), once=call.once(created)))
 
 
 @routes.add(
@@ -118,7 +119,7 @@ def list_sessions(call: Call) -> Reply:
         replies={200: Shown(SessionWithTurn, "The session.")},
         scope=Scope.READ,
         query=SessionQuery,
-        waits=_waits,
+        waits=waits,
     )
 )
 def get_session(call: Call) -> Reply:

@@ -29,6 +29,7 @@ def view(seen: Seen) -> dict[str, Any]:
         "version": session.version,
         "worker": session.worker,
         "agent_session_id": session.agent_session_id,
+        "forked_from": None if session.origin is None else session.origin.session,
         "last_seq": session.last_seq,
         "turns_started": session.turns_started,
         "cost_usd": session.cost_usd,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.domain.errors import InvalidField
 from shared.domain.session import Mode, OnWorkerLoss, SessionSpec
 from shared.operations.callbacks import SessionWebhook
-from shared.operations.sessions import NewSession
+from shared.operations.sessions import Attachment, NewSession
 
 
 def wish_of(body: Mapping[str, Any]) -> NewSession:
@@ -29,4 +30,13 @@ def wish_of(body: Mapping[str, Any]) -> NewSession:
     )
     hook = body["webhook"]
     webhook = None if hook is None else SessionWebhook(hook["url"], hook.get("secret"), tuple(hook.get("events", ())))
-    return NewSession(spec, body["limits"], body["prompt"], body["source"], webhook)
+    return NewSession(spec, body["limits"], body["prompt"], body["source"], webhook, attach=_attachment(body))
+
+
+def _attachment(body: Mapping[str, Any]) -> Attachment | None:
+    conversation, entries = body["agent_session_id"], body["transcript"]
+    if conversation is None:
+        if entries:
+            raise InvalidField("transcript", "is that of a conversation; agent_session_id must name it")
+        return None
+    return Attachment(conversation, tuple(entries))

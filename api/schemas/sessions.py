@@ -105,6 +105,21 @@ class CreateSession(Request):
     model = line(
         "Model, in the agent's words; absent: its default.", max_length=200, load_default=None, allow_none=True
     )
+    agent_session_id = text(
+        "Go on with a conversation begun outside of Corral: the agent's own id of it. Its transcript comes along, or "
+        "lies where the operator lets workers look (`CORRAL_ATTACH_FOLDERS`).",
+        max_length=128,
+        load_default=None,
+        allow_none=True,
+        validate=validate.Regexp(
+            r"[A-Za-z0-9][A-Za-z0-9_-]{7,127}\Z", error="Must be 8 to 128 letters, digits, - and _; no - or _ first."
+        ),
+    )
+    transcript = fields.List(
+        anything("One entry, as the agent wrote it."),
+        load_default=list,
+        metadata={"description": "That conversation's transcript: the objects of the agent's JSONL file, in order."},
+    )
     title = line("For people.", max_length=200, load_default=None, allow_none=True)
     metadata = mapping("Your own texts by name; lists filter by them.", max_keys=50, max_value=500, load_default=dict)
     env = mapping(
@@ -138,6 +153,17 @@ class CreateSession(Request):
     ask_timeout_s = number(
         "An ask nobody answers is denied after this long; 0: never.", at_least=0, at_most=YEAR_S, load_default=300.0
     )
+
+
+class ForkSession(Request):
+    """How the new session differs from the one it begins with; absent fields are as there."""
+
+    title = line("For people.", max_length=200, allow_none=True)
+    metadata = mapping("Replaces all of them.", max_keys=50, max_value=500)
+    mode = choice("How freely the agent acts.", Mode)
+    model = line("Model, in the agent's words; null: its default.", max_length=200, allow_none=True)
+    prompt = text("The first prompt.", max_length=MAX_PROMPT, load_default=None, allow_none=True, validate=NOT_BLANK)
+    source = choice("Where the prompt came from.", Source, load_default=Source.API.value)
 
 
 class PatchSession(Request):
@@ -201,6 +227,7 @@ class SessionView(View):
     version = shown(fields.Integer, "Counts changes; send it as `If-Match`.")
     worker = shown(fields.String, "Name of the worker that hosts it now.", maybe=True)
     agent_session_id = shown(fields.String, "The agent's own id of the conversation.", maybe=True)
+    forked_from = shown(fields.String, "The session whose conversation and files it began with.", maybe=True)
     last_seq = shown(fields.Integer, "Number of its last event.")
     turns_started = shown(fields.Integer, "Turns that reached the agent.")
     cost_usd = shown(fields.Float, "Cost of all turns so far, where the agent tells.")

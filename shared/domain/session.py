@@ -110,6 +110,18 @@ class SessionSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What a session begins with in place of a fresh conversation."""
+
+    session: SessionId | None
+    """The session it continues; None: the conversation was begun outside of Corral."""
+    conversation: str | None
+    """The agent's own id of the conversation; None: there is none yet, only files."""
+    fork: bool
+    """The agent copies the conversation and leaves it as it is; else it goes on with it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One session as stored: its spec, and what became of it."""
 
@@ -132,3 +144,11 @@ class Session:
     ended_at: datetime | None
     end_reason: str | None
     end_detail: str | None
+    origin: Origin | None = None
+
+    @property
+    def conversation(self) -> str | None:
+        """The agent's own id of what it can resume. Before its first turn there is only what it began with."""
+        if self.turns_started:
+            return self.agent_session_id
+        return None if self.origin is None else self.origin.conversation

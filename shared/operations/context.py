@@ -38,3 +38,5 @@ class Context:
     """Existing folders sessions may be opened on, where this process knows them; the worker has the last word."""
     webhook_rules: AddressRules
     lines: LineIndex = field(default_factory=LineIndex)
+    finds_transcripts: bool = False
+    """Workers look for transcripts of conversations that were begun outside of Corral."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Unpack
@@ -12,7 +13,7 @@ from shared.domain.errors import AgentNotReady, NotFound, UnknownAgent, UnknownW
 from shared.domain.ids import BatchId, SessionId, TurnId, mint_session
 from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
-from shared.domain.session import EndReason, Limits, Mode, Session, SessionSpec, SessionStatus
+from shared.domain.session import EndReason, Limits, Mode, Origin, Session, SessionSpec, SessionStatus
 from shared.domain.tenant import Caller
 from shared.domain.turn import Turn
 from shared.domain.webhook import Endpoint
@@ -21,12 +22,31 @@ from shared.operations.context import Context
 from shared.operations.endings import end_under_lock
 from shared.operations.fleet import readiness
 from shared.operations.transaction import Act, Once, carry_out
-from shared.store import heads, sessions, turns, workers
+from shared.store import heads, sessions, transcripts, turns, workers
 from shared.store.heads import Head
 from shared.store.sessions import UNSET, SessionFilter, Unset
 
 LimitChanges = Mapping[str, float | int | None]
 """Bounds by name of `Limits`; None: no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A conversation begun outside of Corral that a new session goes on with."""
+
+    conversation: str
+    """The agent's own id of it."""
+    entries: Sequence[JsonObject] = ()
+    """Its transcript; none: a worker looks for it where the operator allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a new session takes over from another one of its tenant."""
+
+    origin: Origin
+    volume_id: str | None
+    """The disk with the files it begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +60,8 @@ class NewSession:
     webhook: callbacks.SessionWebhook | None = None
     batch: BatchId | None = None
     """The batch its prompt is an item of."""
+    attach: Attachment | None = None
+    inherits: Inheritance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +232,8 @@ def complete(context: Context, new: NewSession) -> SessionSpec:
     kind = context.kinds.get(spec.workspace_kind)
     if kind is None:
         raise UnknownWorkspaceKind(spec.workspace_kind, ", ".join(sorted(context.kinds)))
+    if new.attach is not None:
+        _check_attach(context, spec.agent, new.attach)
     if spec.allowed_domains:
         # Accepting a list nobody enforces would promise a wall that is not there.
         raise Unsupported(f"Workspace kind {kind.name} cannot enforce allowed_domains.", kind=kind.name)
@@ -248,8 +272,16 @@ def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
     context, caller = act.context, act.caller
     _check_ready(act, spec.agent)
     session = mint_session()
+    origin = _origin(new)
     sessions.create(
-        act.connection, spec, id=session, tenant=caller.tenant, key=caller.key, sealer=context.sealer, at=act.at
+        act.connection,
+        spec,
+        id=session,
+        tenant=caller.tenant,
+        key=caller.key,
+        sealer=context.sealer,
+        at=act.at,
+        origin=origin,
     )
     heads.create(
         act.connection,
@@ -259,6 +291,9 @@ def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
         start_by=None if spec.limits.start_s is None else act.at + timedelta(seconds=spec.limits.start_s),
         end_by=None if spec.limits.lifetime_s is None else act.at + timedelta(seconds=spec.limits.lifetime_s),
     )
+    if new.inherits is not None:
+        heads.set_volume(act.connection, session, new.inherits.volume_id)
+    _keep_transcript(act, session, new)
     made = callbacks.make_session_webhook(act, session, new.webhook) if new.webhook else None
     turn = None
     if new.prompt is None:
@@ -270,6 +305,37 @@ def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
         raise NotFound("session", session)
     seen = Seen(found, heads.queue_position(act.connection, session), turn, 0 if turn else None)
     return Created(seen, made)
+
+
+def _origin(new: NewSession) -> Origin | None:
+    if new.inherits is not None:
+        return new.inherits.origin
+    return None if new.attach is None else Origin(None, new.attach.conversation, fork=False)
+
+
+def _keep_transcript(act: Act, session: SessionId, new: NewSession) -> None:
+    """What is known of the conversation it begins with, as if it had been mirrored."""
+    origin = _origin(new)
+    if origin is None or origin.conversation is None:
+        return
+    if origin.session is not None:
+        transcripts.copy(act.connection, origin.session, session, origin.conversation)
+    elif new.attach is not None:
+        lines = [json.dumps(entry, separators=(",", ":")) for entry in new.attach.entries]
+        transcripts.append(act.connection, session, origin.conversation, lines)
+
+
+def _check_attach(context: Context, agent: str, attach: Attachment) -> None:
+    if not _abilities(context, agent).attach:
+        raise Unsupported(
+            f"{agent} cannot go on with a conversation that was begun outside of Corral.",
+            agent_session_id=attach.conversation,
+        )
+    if not attach.entries and not context.finds_transcripts:
+        raise Unsupported(
+            "Send the conversation's transcript along: workers may look for none here (CORRAL_ATTACH_FOLDERS).",
+            agent_session_id=attach.conversation,
+        )
 
 
 def _check_ready(act: Act, agent: str) -> None:

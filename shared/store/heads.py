@@ -73,6 +73,11 @@ def create(
     )
 
 
+def set_volume(connection: Connection, session: SessionId, volume_id: str | None) -> None:
+    """Say on which volume a new session's files are already: only workers of it may claim the session."""
+    connection.execute(heads.update().where(heads.c.session_id == session).values(volume_id=volume_id))
+
+
 def get(connection: Connection, session: SessionId) -> Head | None:
     """The head as it is now, without a lock."""
     row = connection.execute(sa.select(heads).where(heads.c.session_id == session)).one_or_none()

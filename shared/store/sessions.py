@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
-from typing import TypedDict, Unpack
+from typing import NotRequired, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -17,7 +17,7 @@ from shared.domain.errors import NotFound, VersionMismatch
 from shared.domain.event import storable
 from shared.domain.ids import KeyId, SessionId, TenantId
 from shared.domain.json import JsonObject
-from shared.domain.session import Limits, Mode, OnWorkerLoss, Session, SessionSpec, SessionStatus
+from shared.domain.session import Limits, Mode, OnWorkerLoss, Origin, Session, SessionSpec, SessionStatus
 from shared.store.cursors import Row, fetch_page
 from shared.store.database import Connection
 from shared.store.sealing import Sealer
@@ -41,6 +41,7 @@ class NewSession(TypedDict):
     key: KeyId | None
     sealer: Sealer
     at: datetime
+    origin: NotRequired[Origin | None]
 
 
 class SessionPatch(TypedDict, total=False):
@@ -88,6 +89,7 @@ def create(connection: Connection, spec: SessionSpec, **new: Unpack[NewSession])
             limits=dataclasses.asdict(spec.limits),
             on_worker_loss=spec.on_worker_loss,
             ask_timeout_s=spec.ask_timeout_s,
+            origin=None if (origin := new.get("origin")) is None else dataclasses.asdict(origin),
             created_at=new["at"],
             updated_at=new["at"],
         )
@@ -264,6 +266,7 @@ def _session(row: Row, sealer: Sealer | None) -> Session:
         ended_at=row.ended_at,
         end_reason=row.end_reason,
         end_detail=row.end_detail,
+        origin=None if row.origin is None else Origin(**row.origin),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from shared.domain.errors import InvalidField, WorkspaceUnusable
 from shared.domain.ids import SessionId, is_id
 from shared.domain.json import JsonObject, JsonValue
+from shared.workspaces.copying import copy_tree
 from shared.workspaces.kind import Place, Volume
 
 PATH_BYTES = 4095
@@ -42,15 +43,20 @@ class Folder:
             raise InvalidField("workspace.path", "is not in a folder that CORRAL_ALLOWED_FOLDERS names")
         return {"kind": self.name, "path": str(path)}
 
+    def fork(self, spec: JsonObject, source: SessionId) -> JsonObject:
+        """A folder Corral made is copied; an existing one is worked in by both."""
+        return spec if spec.get("path") is not None else {"kind": self.name, "copy_of": source}
+
     def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
         own = _own(session, volume)
         existing = spec.get("path")
         root = own / "workspace" if existing is None else _existing(_path(existing), volume)
         try:
-            for folder in (own.parent, own, own / "home", root):
-                folder.mkdir(mode=0o700, exist_ok=True)
-                if folder.is_symlink():
-                    raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
+            for folder in (own.parent, own, own / "home"):
+                _make(folder)
+            if isinstance(source := spec.get("copy_of"), str) and not root.exists():
+                copy_tree(_own(SessionId(source), volume) / "workspace", root)
+            _make(root)
             (own / "home").chmod(0o700)
         except OSError as trouble:
             raise WorkspaceUnusable(f"the worker's volume cannot be written ({trouble.strerror}).") from trouble
@@ -78,6 +84,12 @@ class Folder:
             raise WorkspaceUnusable(
                 f"not all of it could be removed from the worker's volume ({problem})."
             ) from trouble
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
 
 
 def _own(session: SessionId, volume: Volume) -> Path:

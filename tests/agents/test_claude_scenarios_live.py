@@ -8,7 +8,7 @@ from shared.agents.driver import ModeNow
 from shared.agents.registry import find
 from tests.conformance.harness import Hosted, options_for
 from tests.conformance.scenarios import SCENARIOS, can_say
-from tests.conformance.test_drivers import _finish, _resumed_options
+from tests.conformance.test_drivers import _conversation, _finish, _resumed_options
 from tests.conformance.walk import go_through
 from tests.fixtures.agents import claude_environment
 
@@ -59,6 +59,7 @@ def test_claude_goes_through_the_scenario(scenario, claude_binary, model_server,
             for turn in scenario.turns[split:]:
                 go_through(second, turn, PROMPTS)
             _finish(second)
+        assert scenario.forks is (_conversation(first) != _conversation(second))
 
     # then
     assert scenario.mode_after is None or first.all(ModeNow)[-1].mode is scenario.mode_after

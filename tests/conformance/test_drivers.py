@@ -16,7 +16,7 @@ from shared.agents.driver import (
 )
 from shared.agents.registry import DRIVERS, find
 from shared.domain.errors import UnknownAgent
-from shared.domain.ids import mint_turn
+from shared.domain.ids import mint_session, mint_turn
 from tests.conformance import recordings, shapes
 from tests.conformance.harness import Hosted, options_for
 from tests.conformance.sayings import LIVE
@@ -46,6 +46,7 @@ def test_a_live_agent_goes_through_the_scenario(agent, scenario, tmp_path):
             for turn in scenario.turns[split:]:
                 go_through(second, turn, sayings.prompts)
             _finish(second)
+        assert scenario.forks is (_conversation(first) != _conversation(second))
 
     # then
     assert scenario.mode_after is None or first.all(ModeNow)[-1].mode is scenario.mode_after
@@ -56,7 +57,12 @@ def _resumed_options(hosted: Hosted, scenario: Scenario, tmp_path):
         return hosted.again()
     home = tmp_path / "another home"
     home.mkdir()
-    return hosted.again(home=str(home), transcript=tuple(hosted.transcript()))
+    changes = {"fork": True, "session": mint_session()} if scenario.forks else {}
+    return hosted.again(home=str(home), transcript=tuple(hosted.transcript()), **changes)
+
+
+def _conversation(hosted: Hosted) -> str | None:
+    return hosted.all(Ready)[-1].agent_session_id
 
 
 def _finish(hosted: Hosted) -> None:

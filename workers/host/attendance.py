@@ -11,7 +11,7 @@ import structlog
 from shared.agents.driver import ExitStatus
 from shared.domain.event import Draft, EventType
 from shared.telemetry import metrics
-from workers.host import facts, reading, start
+from workers.host import attaching, facts, reading, start
 from workers.host.agent import Agent, Started
 from workers.host.facts import Fact
 from workers.host.seat import Seat
@@ -111,6 +111,7 @@ class Attendance:
 
     async def _bring_up(self) -> None:
         seat = self._seat
+        await self._fetch_transcript()
         await seat.teller.flush()
         started = await start.start(seat.world, seat.threads, await seat.keeper(), self._plan())
         self._clear_leftovers = False
@@ -132,17 +133,31 @@ class Attendance:
         seat.was_up = True
         seat.teller.tell(facts.agent_is_up(seat.id, seat.session.spec.agent, seat.talk.ready, resumed=resumed))
 
+    async def _fetch_transcript(self) -> None:
+        """Before the first turn: find the conversation that was begun outside of Corral, and keep it like others."""
+        seat, origin = self._seat, self._seat.session.origin
+        if seat.turns_started or origin is None or origin.session is not None or origin.conversation is None:
+            return
+        if not await seat.threads.patiently(reading.transcript, seat.world.database, seat.id, origin.conversation):
+            entries = await seat.threads.disk(attaching.find, seat.world.attach_folders, origin.conversation)
+            if not entries:
+                raise StartFailed(attaching.NOT_FOUND)
+            seat.teller.tell(facts.transcript_grew(seat.id, origin.conversation, entries))
+
     def _plan(self) -> Plan:
         seat = self._seat
         spec, talk = seat.session.spec, seat.talk
-        # Before its first prompt an agent may have kept nothing that could be resumed.
-        known = talk.agent_session_id if seat.turns_started else None
+        origin = seat.session.origin
+        # Before its first prompt an agent may have kept nothing that could be resumed, but what it began with.
+        known = talk.agent_session_id if seat.turns_started else (origin.conversation if origin else None)
+        forks = not seat.turns_started and origin is not None and origin.fork
         limit = spec.limits.max_cost_usd
         return Plan(
             session=seat.session,
             mode=talk.mode,
             model=seat.model,
             conversation=None if self._afresh else known,
+            fork=forks and not self._afresh,
             mirrored=known,
             cost_left_usd=None if limit is None else max(0.0, limit - talk.cost_usd),
             clear_leftovers=self._clear_leftovers,

@@ -43,6 +43,8 @@ class Plan:
     model: str | None
     conversation: str | None
     """The agent's own id of what is to be resumed; None begins afresh."""
+    fork: bool
+    """That conversation is copied, and stays as it is."""
     mirrored: str | None
     """The conversation whose mirrored transcript is known."""
     cost_left_usd: float | None
@@ -82,6 +84,7 @@ async def _start(world: World, threads: Threads, keeper: Keeper, plan: Plan) -> 
         mode=plan.mode,
         model=plan.model,
         agent_session_id=plan.conversation,
+        fork=plan.fork,
         transcript=known,
         mcp_servers=session.spec.mcp_servers,
         allow_bypass=world.allow_bypass,

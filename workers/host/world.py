@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from shared.agents.driver import Driver
@@ -81,6 +82,8 @@ class World:
     """The worker's own environment; agents get an allow-list of it."""
     child_env: Mapping[str, str] = field(repr=False)
     allow_bypass: bool = False
+    attach_folders: Sequence[Path] = ()
+    """Where transcripts of conversations lie that were begun outside of Corral and may be gone on with."""
 
 
 class Threads:

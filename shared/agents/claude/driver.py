@@ -48,6 +48,8 @@ class ClaudeDriver:
         deny_reason=True,
         changed_input=True,
         allow_always=True,
+        fork=True,
+        attach=True,
         commands=frozenset({"clear", "compact", "context", "model", "plan", "rename", "usage"}),
     )
 
@@ -75,14 +77,20 @@ class ClaudeDriver:
 
 
 def _conversation(options: LaunchOptions) -> str:
-    return options.agent_session_id or conversation_id(options.session, len(options.transcript))
+    if options.agent_session_id and not options.fork:
+        return options.agent_session_id
+    return conversation_id(options.session, len(options.transcript))
 
 
 def _arguments(options: LaunchOptions, conversation: str) -> Sequence[str]:
     # In the form with `=`, an id or a model that begins with a dash cannot become an option of its own.
-    resume = "resume" if options.agent_session_id else "session-id"
+    arguments = [f"--resume={options.agent_session_id}"] if options.agent_session_id else []
+    if options.fork:
+        arguments.append("--fork-session")
+    if options.fork or not options.agent_session_id:
+        arguments.append(f"--session-id={conversation}")
     # Without its settings a workspace's CLAUDE.md would not be read either; named as a directory, it is.
-    arguments = [f"--{resume}={conversation}", f"--add-dir={options.cwd}"]
+    arguments.append(f"--add-dir={options.cwd}")
     if options.mode is not Mode.BYPASS or options.allow_bypass:
         arguments.append(f"--permission-mode={CLAUDE_MODES[options.mode]}")
     if options.model:
