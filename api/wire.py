@@ -34,7 +34,7 @@ REQUEST_ID = "corral.request_id"
 TRANSPORT = "corral.transport"
 """Key of the ASGI scope with the connection's transport, where the server lets us see it."""
 
-CALLER = "corral.caller"
+GUEST = "corral.guest"
 """Key of the ASGI scope with who asks, where a door of the shell has let them in."""
 
 UNTIL_DONE = "open"

@@ -15,13 +15,13 @@ import structlog
 
 from api.auth import demand
 from api.mcp import asks, elicit
-from api.mcp.tool import Asked, Told, Tool, Wait
+from api.mcp.tool import Asked, Guest, Told, Tool, Wait
 from api.problems import Problem, from_error, from_fields, from_status
 from api.routes import Edge
 from api.wire import NO_NEWS
 from shared.domain.errors import AskClosed, CorralError, Unavailable
 from shared.domain.ids import AskId, SessionId
-from shared.domain.tenant import Caller, Scope
+from shared.domain.tenant import Scope
 from shared.events.tail import Feed, Tail
 from shared.operations import history
 from shared.telemetry import metrics
@@ -87,11 +87,11 @@ class Calls:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
 
     async def call(
-        self, tool: Tool, caller: Caller, arguments: Mapping[str, Any], human: Human, tell: Tell
+        self, tool: Tool, guest: Guest, arguments: Mapping[str, Any], human: Human, tell: Tell
     ) -> dict[str, Any] | Problem | NeedsHuman:
         """The tool's answer as its schema dumps it, or what is wrong, or what the human has to fill in first."""
         began = time.perf_counter()
-        answer = await self._answer(tool, caller, arguments, human, tell)
+        answer = await self._answer(tool, guest, arguments, human, tell)
         outcome = answer.code if isinstance(answer, Problem) else "asked" if isinstance(answer, NeedsHuman) else "ok"
         duration_s = time.perf_counter() - began
         metrics.MCP_CALLS.labels(tool=tool.name, outcome=outcome).inc()
@@ -102,18 +102,21 @@ class Calls:
             tool=tool.name,
             outcome=outcome,
             duration_s=round(duration_s, 4),
-            tenant=caller.tenant,
-            key=caller.key,
+            tenant=guest.caller.tenant,
+            key=guest.caller.key,
         )
         return answer
 
     async def _answer(
-        self, tool: Tool, caller: Caller, arguments: Mapping[str, Any], human: Human, tell: Tell
+        self, tool: Tool, guest: Guest, arguments: Mapping[str, Any], human: Human, tell: Tell
     ) -> dict[str, Any] | Problem | NeedsHuman:
         try:
-            demand(caller, tool.shape.scope)
-            asked = Asked(self._edge, caller, tool.shape.takes().load(dict(arguments)), self._agent)
+            demand(guest.caller, tool.shape.scope)
+            asked = Asked(self._edge, guest.caller, tool.shape.takes().load(dict(arguments)), self._agent)
             told = await self._carry_out(tool, asked, human, tell)
+            if tool.shape.wait is not None:
+                # Whoever's key was revoked meanwhile is not told what came of it.
+                await self.in_thread(self._edge.keyring.caller, guest.secret)
         except ma.ValidationError as problem:
             return from_fields({"arguments": problem.messages})
         except CorralError as problem:

@@ -16,11 +16,11 @@ from api.auth import secret_of
 from api.exchange import Receive, Scope, Send, headers_of, send_problem
 from api.mcp.calls import Calls
 from api.mcp.options import DoorOptions
+from api.mcp.tool import Guest
 from api.problems import from_error, from_status
 from api.routes import Edge
-from api.wire import CALLER
+from api.wire import GUEST
 from shared.domain.errors import CorralError, ForeignHost, ForeignOrigin
-from shared.domain.tenant import Caller
 from shared.events.tail import Feed
 
 if TYPE_CHECKING:
@@ -84,18 +84,19 @@ class Door:
         headers = headers_of(scope)
         try:
             self._check_source(headers)
-            caller = await self._calls.in_thread(self._admit, headers)
+            guest = await self._calls.in_thread(self._admit, headers)
         except CorralError as problem:
             await send_problem(scope, send, from_error(problem))
             return None
-        scope[CALLER] = caller
+        scope[GUEST] = guest
         self._wanted.set()
         return await asyncio.shield(self._future())
 
-    def _admit(self, headers: Mapping[str, str]) -> Caller:
-        caller = self._edge.keyring.caller(secret_of(headers))
+    def _admit(self, headers: Mapping[str, str]) -> Guest:
+        secret = secret_of(headers)
+        caller = self._edge.keyring.caller(secret)
         self._edge.limiter.take(caller.key)
-        return caller
+        return Guest(caller, secret)
 
     def _check_source(self, headers: Mapping[str, str]) -> None:
         host, origin = headers.get("host", ""), headers.get("origin")

@@ -158,7 +158,7 @@ class StaleList(SummaryView):
 
 @tools.add(Shape("List left-over workspaces", StaleQuery, StaleList, Scope.READ, {"limit": 20}))
 def list_stale_workspaces(asked: Asked) -> Told:
-    """Workspaces Corral made that hold files though their sessions have ended, for `delete_workspace`.
+    """Workspaces Corral made that are left though their sessions have ended, for `delete_workspace`.
 
     Folders of yours are not listed.
     """
@@ -193,9 +193,6 @@ def _left_over(asked: Asked, session: Session) -> Told | None:
         entry = files.info(asked.context, asked.caller, session.id, ROOT)
         found = listing(asked, session.id, ROOT)
     except NotFound:
-        return None
-    if not found.entries:
-        # A removed workspace is looked up as an empty folder.
         return None
     told = {"modified_at": entry.modified_at, "size_entries": len(found.entries)}
     return {"session": session.id, "path": entry.path, **told}

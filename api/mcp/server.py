@@ -18,9 +18,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from api.mcp import elicit
 from api.mcp.calls import Calls, Filled, Human, NeedsHuman, Tell
 from api.mcp.jsonschema import given_schema, taken_schema
-from api.mcp.tool import Told, Tool
+from api.mcp.tool import Guest, Told, Tool
 from api.problems import Problem
-from api.wire import CALLER, REQUEST_ID, VERSION
+from api.wire import GUEST, REQUEST_ID, VERSION
 from shared.domain.tenant import Caller, Scope
 
 NAME: Final = "corral"
@@ -66,7 +66,7 @@ class _Face:
 
     async def list_tools(self, ctx: Context, _: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         """The tools the caller's key may use."""
-        caller = _caller(ctx)
+        caller = _guest(ctx).caller
         return types.ListToolsResult(
             tools=[shown for name, shown in self._shown.items() if caller.may(self._tools[name].shape.scope)]
         )
@@ -78,8 +78,9 @@ class _Face:
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:100]}")
-        caller = _caller(ctx)
-        answer = await self._calls.call(tool, caller, params.arguments or {}, _human(ctx, caller, params), _tell(ctx))
+        guest = _guest(ctx)
+        human = _human(ctx, guest.caller, params)
+        answer = await self._calls.call(tool, guest, params.arguments or {}, human, _tell(ctx))
         match answer:
             case NeedsHuman(asks):
                 return types.InputRequiredResult(input_requests={ask["id"]: _form(ask) for ask in asks})
@@ -124,9 +125,9 @@ def _failed(problem: Problem, request_id: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(text=json.dumps(told, ensure_ascii=False))], is_error=True)
 
 
-def _caller(ctx: Context) -> Caller:
-    caller: Caller = _scope(ctx)[CALLER]
-    return caller
+def _guest(ctx: Context) -> Guest:
+    guest: Guest = _scope(ctx)[GUEST]
+    return guest
 
 
 def _scope(ctx: Context) -> Mapping[str, Any]:

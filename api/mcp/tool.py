@@ -37,6 +37,14 @@ ENDS = Hints(destructive=True, idempotent=True)
 
 
 @dataclass(frozen=True, slots=True)
+class Guest:
+    """Somebody the door let in, and the key they came with: it may be revoked while they wait."""
+
+    caller: Caller
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """One call of a tool by an authenticated caller, its arguments checked and named as in the tool's schema."""
 

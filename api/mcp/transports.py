@@ -16,8 +16,9 @@ from api.exchange import Message, Receive, Scope, Send, send_problem
 from api.mcp.calls import Calls
 from api.mcp.options import DoorOptions
 from api.mcp.server import make_server
+from api.mcp.tool import Guest
 from api.problems import from_error
-from api.wire import CALLER
+from api.wire import GUEST
 from shared.domain.errors import StreamElsewhere, StreamsFull
 from shared.telemetry import metrics
 
@@ -93,6 +94,7 @@ class Transports:
 
 def _owned(scope: Scope) -> Scope:
     """`scope` with its key told to the SDK: messages of another key find no stream."""
-    caller = scope[CALLER]
+    guest: Guest = scope[GUEST]
+    caller = guest.caller
     token = AccessToken(token="", client_id=caller.key, scopes=sorted(caller.scopes))
     return {**scope, "user": AuthenticatedUser(token)}

@@ -206,6 +206,24 @@ def test_a_wait_wakes_with_the_first_line(mcp):
     assert seen[0] == "notice"
 
 
+def test_a_wait_tells_nothing_to_a_key_that_was_revoked_meanwhile(mcp):
+    session = mcp.create()["id"]
+    host = mcp.host(session)
+    host.up()
+    made = mcp.http.post("/v1/keys", json={"name": "leaving", "scopes": ["read"]}).json()
+
+    async def scene():
+        async with phone(mcp.url, made["key"]) as caller, asyncio.TaskGroup() as group:
+            arguments = {"sessionId": session, "since": 1, "timeoutMs": 60_000}
+            waiting = group.create_task(caller.fail("session_wait", **arguments))
+            await eventually_async(lambda: waits_open(mcp) == 1, about="a wait")
+            assert mcp.http.delete(f"/v1/keys/{made['id']}").status_code == 204
+            host.tell(Draft(EventType.MESSAGE, {"text": "a secret"}))
+            return await waiting
+
+    assert asyncio.run(scene())["error"] == "unauthenticated"
+
+
 def waits_open(api):
     line = next(line for line in api.http.get("/metrics").text.splitlines() if line.startswith("corral_waits_open "))
     return float(line.split()[1])
