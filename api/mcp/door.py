@@ -20,7 +20,8 @@ from api.mcp.tool import Guest
 from api.problems import from_error, from_status
 from api.routes import Edge
 from api.wire import GUEST
-from shared.domain.errors import CorralError, ForeignHost, ForeignOrigin
+from shared.domain.errors import CorralError
+from shared.domain.errors_mcp import ForeignHost, ForeignOrigin
 from shared.events.tail import Feed
 
 if TYPE_CHECKING:

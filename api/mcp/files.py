@@ -12,7 +12,7 @@ from api.mcp.fields import ref
 from api.mcp.tool import Asked, Family, Shape, Told
 from api.mcp.views import cwd_of
 from api.schemas.fields import Request, View, flag, moment, shown, text, whole
-from shared.domain.errors import NoSessionHoldsPath
+from shared.domain.errors_mcp import NoSessionHoldsPath
 from shared.domain.ids import SessionId
 from shared.domain.tenant import Scope
 from shared.operations import files, sessions

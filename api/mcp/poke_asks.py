@@ -15,7 +15,8 @@ from api.mcp.views import open_asks
 from api.schemas.asks import MAX_WORDS, AnswerAsk
 from api.schemas.fields import flag, shown, text
 from shared.domain.ask import AskKind
-from shared.domain.errors import InvalidField, NoOpenPlan
+from shared.domain.errors import InvalidField
+from shared.domain.errors_mcp import NoOpenPlan
 from shared.domain.ids import AskId
 from shared.domain.json import JsonObject, JsonValue
 from shared.domain.session import Mode

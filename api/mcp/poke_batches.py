@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from marshmallow import fields, validate
 
-from api.mcp.poke_sessions import InfoShown, SendAPrompt, ended, info
+from api.mcp.poke_prompts import SendAPrompt
+from api.mcp.poke_sessions import InfoShown, ended, info
 from api.mcp.sessions import send
 from api.mcp.tool import ADDS, ENDS, Asked, Family, Shape, Told
 from api.schemas.fields import Request, Text, View, shown

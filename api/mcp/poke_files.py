@@ -15,7 +15,8 @@ from api.mcp.views import cwd_of
 from api.paging import DEFAULT_LIMIT
 from api.schemas.fields import Request, View, moment, shown, text, whole
 from api.schemas.paging import LogQuery, PageQuery
-from shared.domain.errors import FilesAway, NotFound, SessionLives
+from shared.domain.errors import FilesAway, NotFound
+from shared.domain.errors_mcp import SessionLives
 from shared.domain.session import Session, SessionStatus
 from shared.domain.tenant import Scope
 from shared.operations import files, history, sessions

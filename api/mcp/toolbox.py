@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Final
 
-from api.mcp import agents, asks, files, poke_asks, poke_batches, poke_files, poke_sessions, sessions
+from api.mcp import agents, asks, files, poke_asks, poke_batches, poke_files, poke_prompts, poke_sessions, sessions
 from api.mcp.tool import Tool
 
 _OWN: Final = {**sessions.tools.tools, **asks.tools.tools, **files.tools.tools, **agents.tools.tools}
@@ -20,9 +20,8 @@ _POKECLAW: Final = (
     "read_file",
     "list_directory",
 )
-_POKE: Final = dict(
-    chain.from_iterable(module.tools.tools.items() for module in (poke_sessions, poke_asks, poke_files, poke_batches))
-)
+_POKE_MODULES: Final = (poke_sessions, poke_prompts, poke_asks, poke_files, poke_batches)
+_POKE: Final = dict(chain.from_iterable(module.tools.tools.items() for module in _POKE_MODULES))
 
 FAMILIES: Final[Mapping[str, Mapping[str, Tool]]] = {
     "corral": _OWN,

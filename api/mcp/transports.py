@@ -19,7 +19,8 @@ from api.mcp.server import make_server
 from api.mcp.tool import Guest
 from api.problems import from_error
 from api.wire import GUEST
-from shared.domain.errors import StreamElsewhere, StreamsFull
+from shared.domain.errors import StreamsFull
+from shared.domain.errors_mcp import StreamElsewhere
 from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
