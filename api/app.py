@@ -31,7 +31,7 @@ from api.resources import (
 )
 from api.routes import EXTENSION, Edge
 from api.schemas.fields import describe_variant
-from api.wire import AGAIN, REQUEST_ID, REQUEST_ID_HEADER, SECURITY_HEADERS, request_id, scope_of
+from api.wire import AGAIN, REQUEST_ID, REQUEST_ID_HEADER, SECURITY_HEADERS, VERSION, request_id, scope_of
 from shared.domain.errors import CorralError
 from shared.telemetry import metrics
 
@@ -68,7 +68,7 @@ def make_app(edge: Edge, *, body_limit: int, proxy_hops: int = 0) -> flask.Flask
     app = flask.Flask("api", static_folder=None)
     app.config.update(
         API_TITLE="Corral",
-        API_VERSION=openapi.VERSION,
+        API_VERSION=VERSION,
         OPENAPI_VERSION="3.1.0",
         MAX_CONTENT_LENGTH=body_limit,
         PROPAGATE_EXCEPTIONS=False,

@@ -9,11 +9,14 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
 
 from api.auth import Keyring
+from api.mcp import toolbox
+from api.mcp.options import DoorOptions
 from api.ratelimit import Limiter
 from api.routes import Edge
 from api.shell import Shell, ShellOptions
@@ -25,7 +28,7 @@ from shared.domain.addresses import AddressRules
 from shared.operations.context import Context
 from shared.queue import Bell
 from shared.redis import connect
-from shared.settings import Settings
+from shared.settings import SettingError, Settings
 from shared.store.database import Database
 from shared.store.sealing import Sealer
 from shared.telemetry import logs
@@ -61,8 +64,8 @@ def opened(settings: Settings) -> Iterator[Edge]:
     core, api = settings.core, settings.api
     sealer = Sealer(core.secret_key)
     with ExitStack() as stack:
-        # Each request holds one connection at a time; the feed has four threads of its own.
-        database = Database(core.database_url, pool_size=api.threads + 4)
+        # Each request and each tool holds one connection at a time; the feed has four threads of its own.
+        database = Database(core.database_url, pool_size=api.threads + settings.mcp.threads + 4)
         stack.callback(database.close)
         files = RemoteFiles(signed.key_of(str(core.secret_key)))
         stack.callback(files.close)
@@ -106,6 +109,7 @@ def make_shell(edge: Edge, settings: Settings) -> Shell:
         sse_limit=api.sse_limit,
         sse_heartbeat_s=api.sse_heartbeat_s,
         proxy_hops=api.proxy_hops,
+        mcp=_mcp_options(settings),
     )
     return Shell(edge, partial(Subscriber, settings.core.redis_url), options)
 
@@ -146,6 +150,26 @@ def _public_url(settings: Settings) -> str:
     api = settings.api
     host = "localhost" if api.host in {"0.0.0.0", "::", ""} else api.host  # noqa: S104 - read, not bound
     return (api.public_url or f"http://{f'[{host}]' if ':' in host else host}:{api.port}").rstrip("/")
+
+
+def _mcp_options(settings: Settings) -> DoorOptions | None:
+    mcp = settings.mcp
+    if mcp.tools == ("none",):
+        return None
+    try:
+        tools = toolbox.chosen(mcp.tools)
+    except ValueError as problem:
+        raise SettingError(f"CORRAL_MCP_TOOLS: {problem}.") from problem
+    public = urlsplit(settings.api.public_url)
+    return DoorOptions(
+        tools=tools,
+        agent=mcp.agent,
+        hosts=(*mcp.hosts, public.netloc) if public.netloc else mcp.hosts,
+        origins=(*mcp.origins, f"{public.scheme}://{public.netloc}") if public.netloc else mcp.origins,
+        threads=mcp.threads,
+        streams=mcp.streams,
+        body_limit=settings.api.body_limit,
+    )
 
 
 def _limits(settings: Settings) -> session.Limits:

@@ -7,7 +7,6 @@ from typing import Any
 from api.problems import HTTP_CODES, STATUS, status_of
 from shared.domain import errors
 
-VERSION = "1.0"
 _ABOUT = """Corral runs a fleet of coding agents behind one HTTP API.
 
 Whatever an agent does becomes one ordered, durable log per session, read over REST, server-sent events and signed

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from shared.domain import errors
+from shared.domain import errors, errors_mcp
 from shared.domain.json import JsonObject, JsonValue
 
 MEDIA_TYPE = "application/problem+json"
@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.CorralError], int] = {
     errors.Unauthenticated: 401,
     errors.HistoryRemoved: 410,
     errors.RateLimited: 429,
+    errors_mcp.ForeignHost: 421,
 }
 """A class that is not listed has the status of its nearest listed ancestor."""
 

@@ -33,6 +33,8 @@ from api.exchange import (
     too_slow,
     with_body,
 )
+from api.mcp.door import Door
+from api.mcp.options import DoorOptions
 from api.problems import from_status
 from api.routes import Edge
 from api.stream import MEDIA_TYPE, Streams
@@ -58,6 +60,8 @@ class ShellOptions:
     proxy_hops: int = 0
     poll_s: float = 2.0
     stall_s: float = 60.0
+    mcp: DoorOptions | None = None
+    """None: MCP is switched off."""
 
 
 class Shell:
@@ -79,11 +83,13 @@ class Shell:
             heartbeat_s=options.sse_heartbeat_s,
             stall_s=options.stall_s,
         )
+        self._mcp = None if options.mcp is None else Door(edge, self._feed, self._closing, options.mcp)
         self._starlette = Starlette(
             routes=[
                 # Answered on the loop: liveness must not depend on a free thread.
                 Route("/healthz", _healthz, methods=["GET"]),
                 Route("/v1/sessions/{session_id}/events", _Endpoint(self._events)),
+                *_mcp_routes(self._mcp),
                 Mount("/", _Endpoint(self._hand_on)),
             ],
             lifespan=self._lifespan,
@@ -139,9 +145,14 @@ class Shell:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             feeding = group.create_task(self._keep_feeding())
+            serving = None if self._mcp is None else group.create_task(self._mcp.run())
             yield
             self.close()
+            if serving is not None:
+                serving.cancel()
             feeding.cancel()
+        if self._mcp is not None:
+            self._mcp.close()
         self._feed.close()
 
     async def _keep_feeding(self) -> None:
@@ -161,6 +172,16 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._serve(scope, receive, send)
+
+
+def _mcp_routes(door: Door | None) -> list[Route]:
+    if door is None:
+        return []
+    return [
+        Route("/mcp", _Endpoint(door.streamable)),
+        Route("/sse", _Endpoint(door.stream), methods=["GET"]),
+        Route("/messages", _Endpoint(door.message)),
+    ]
 
 
 async def _healthz(_: Request) -> JSONResponse:

@@ -126,6 +126,38 @@ class Api:
 
 
 @dataclass(frozen=True, slots=True)
+class Mcp:
+    """MCP, served by the API process at /mcp and /sse."""
+
+    heading: ClassVar[str] = "MCP"
+    tools: tuple[str, ...] = _setting(
+        "CORRAL_MCP_TOOLS",
+        ("corral",),
+        "Families of tools (`corral`, `pokeclaw`, `poke`) or single tools that clients see, comma separated; "
+        "`none` switches MCP off.",
+        parsing.texts,
+    )
+    agent: str = _setting(
+        "CORRAL_MCP_AGENT", "claude", "Agent of a session that an MCP client starts without naming one.", str
+    )
+    hosts: tuple[str, ...] = _setting(
+        "CORRAL_MCP_HOSTS",
+        (),
+        "Host headers MCP is served under besides localhost and the one of CORRAL_PUBLIC_URL (comma separated; "
+        "`name:*` for any port, `*` for every host).",
+        parsing.texts,
+    )
+    origins: tuple[str, ...] = _setting(
+        "CORRAL_MCP_ORIGINS",
+        (),
+        "Origins of pages that may use MCP besides those of localhost (comma separated; `*` for every page).",
+        parsing.texts,
+    )
+    threads: int = _setting("CORRAL_MCP_THREADS", 8, "Threads that run tools.", int)
+    streams: int = _setting("CORRAL_MCP_STREAMS", 200, "Streams of the older transport one API process serves.", int)
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """The worker process: the host and its agents."""
 
@@ -290,6 +322,7 @@ class Settings:
 
     core: Core
     api: Api
+    mcp: Mcp
     worker: Worker
     limits: Limits
     times: Times
@@ -308,6 +341,7 @@ class Settings:
 GROUPS: Mapping[str, type[Any]] = {
     "core": Core,
     "api": Api,
+    "mcp": Mcp,
     "worker": Worker,
     "limits": Limits,
     "times": Times,

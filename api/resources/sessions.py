@@ -10,6 +10,7 @@ from api.paging import page
 from api.routes import Call, Reply, Route, Routes, Shown, tell
 from api.schemas.paging import WaitQuery
 from api.schemas.session_view import view, view_created
+from api.schemas.session_wish import wish_of
 from api.schemas.sessions import (
     CreateSession,
     PatchSession,
@@ -24,12 +25,11 @@ from api.wire import UNTIL_DONE, Waiting
 from shared.domain.errors import InvalidField
 from shared.domain.ids import SessionId, TurnId
 from shared.domain.json import JsonObject
-from shared.domain.session import Mode, OnWorkerLoss, SessionSpec, SessionStatus
+from shared.domain.session import Mode, SessionStatus
 from shared.domain.tenant import Scope
 from shared.domain.turn import OPEN_TURN
 from shared.operations import sessions
-from shared.operations.callbacks import SessionWebhook
-from shared.operations.sessions import Attachment, Created, NewSession, Seen, SessionChange
+from shared.operations.sessions import Created, Seen, SessionChange
 from shared.store.sessions import UNSET
 
 routes = Routes("sessions", "One agent in one workspace, with a log.")
@@ -198,37 +198,6 @@ def delete_session(call: Call) -> Reply:
 
 def _id(call: Call) -> SessionId:
     return call.id("session_id", "ses", SessionId)
-
-
-def wish_of(body: Mapping[str, Any]) -> NewSession:
-    """What a loaded `CreateSession` wants."""
-    workspace = body["workspace"] or {"kind": "folder"}
-    spec = SessionSpec(
-        agent=body["agent"],
-        workspace_kind=workspace["kind"],
-        workspace=workspace,
-        mode=Mode(body["mode"]),
-        model=body["model"],
-        title=body["title"],
-        metadata=body["metadata"],
-        env=body["env"],
-        mcp_servers=body["mcp_servers"],
-        allowed_domains=tuple(body["allowed_domains"]),
-        on_worker_loss=OnWorkerLoss(body["on_worker_loss"]),
-        ask_timeout_s=body["ask_timeout_s"],
-    )
-    hook = body["webhook"]
-    webhook = None if hook is None else SessionWebhook(hook["url"], hook.get("secret"), tuple(hook.get("events", ())))
-    return NewSession(spec, body["limits"], body["prompt"], body["source"], webhook, attach=_attachment(body))
-
-
-def _attachment(body: Mapping[str, Any]) -> Attachment | None:
-    conversation, entries = body["agent_session_id"], body["transcript"]
-    if conversation is None:
-        if entries:
-            raise InvalidField("transcript", "is that of a conversation; agent_session_id must name it")
-        return None
-    return Attachment(conversation, tuple(entries))
 
 
 def if_match(headers: Mapping[str, str]) -> int | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from marshmallow import fields, validate
 
 from api.schemas.fields import Moment, Request, Text, View, line, moment, shown
 from api.schemas.paging import list_of
 from shared.domain.tenant import Scope
+from shared.operations.fleet import AgentState
 
 
 class AgentView(View):
@@ -98,3 +101,17 @@ class ReadyView(View):
     status = shown(fields.String, "`ready` or `not_ready`.")
     missing = shown(fields.List, "What it cannot do without; not ready.", cls_or_instance=fields.String())
     warnings = shown(fields.List, "What is away and will be missed.", cls_or_instance=fields.String())
+
+
+def agent_fields(state: AgentState) -> dict[str, Any]:
+    """One agent, as `AgentView` dumps it."""
+    return {
+        "name": state.name,
+        "ready": bool(state.readiness.workers),
+        "workers": list(state.readiness.workers),
+        "version": state.readiness.version,
+        "problem": state.readiness.problem,
+        "modes": sorted(state.abilities.modes),
+        "commands": sorted(state.abilities.commands),
+        "abilities": state.abilities_shown(),
+    }

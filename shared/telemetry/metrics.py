@@ -215,6 +215,24 @@ STREAMS_CUT = counter(
     "Stalled ones are slow or lost clients; they go on from their last event when they reconnect.",
     ("reason",),
 )
+MCP_CALLS = counter(
+    "corral_mcp_calls",
+    "Calls of MCP tools, by tool and outcome: ok, asked (the human is shown a form), or a problem's code.",
+    "Many of one code: a client that misreads a tool, or a key without the scope.",
+    ("tool", "outcome"),
+)
+MCP_CALL_SECONDS = histogram(
+    "corral_mcp_call_seconds",
+    "Seconds a call of an MCP tool took, its waiting included.",
+    "Above 0.05 for tools that do not wait: the database is slow, or CORRAL_MCP_THREADS are too few.",
+    (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0),
+    ("tool",),
+)
+MCP_STREAMS_OPEN = gauge(
+    "corral_mcp_streams_open",
+    "Streams of the older MCP transport (/sse) this API process serves now.",
+    "Near CORRAL_MCP_STREAMS: move clients to /mcp, which keeps nothing open, or start another API process.",
+)
 WAITS_OPEN = gauge(
     "corral_waits_open",
     "Requests that wait for wait_s now. They hold no thread.",
