@@ -12,6 +12,7 @@ from shared.domain.ids import AskId, SessionId
 from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
 from shared.domain.tenant import Caller
+from shared.operations import approvals
 from shared.operations.context import Context
 from shared.operations.transaction import Act, Once, carry_out
 from shared.store import asks, heads, sessions
@@ -72,6 +73,8 @@ def answer(
         found = _found(act.connection, caller, ask)
         if found.status is not AskStatus.OPEN:
             raise AskClosed(ask, found.status, found.answered_by, found.answered_via)
+        if head.external and approvals.has_expired(found, act.at):
+            raise AskClosed(ask, AskStatus.EXPIRED, None, None)
         _check(act, found, said)
         asks.answer(act.connection, ask, answer=said, by=caller.name, via=via, at=act.at)
         data: JsonObject = {
@@ -83,7 +86,10 @@ def answer(
             "answered_via": via,
         }
         act.tell(found.session, [Draft(EventType.ASK_RESOLVED, data, found.turn)])
-        act.ask(head, Wish(found.session, InputKind.ANSWER, turn=found.turn, ask=ask))
+        if head.external:
+            approvals.go_on(act.connection, found)
+        else:
+            act.ask(head, Wish(found.session, InputKind.ANSWER, turn=found.turn, ask=ask))
         return _found(act.connection, caller, ask)
 
     return carry_out(context, caller, once, effect)
