@@ -18,10 +18,12 @@ from api.resources import (
     batches,
     commands,
     deliveries,
+    external,
     files,
     fleet,
     forks,
     history,
+    hooks,
     links,
     probes,
     prompts,
@@ -39,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 RESOURCES = (
     sessions,
+    external,
     forks,
     prompts,
     commands,
@@ -48,6 +51,7 @@ RESOURCES = (
     batches,
     history,
     files,
+    hooks,
     webhooks,
     deliveries,
     fleet,

@@ -20,12 +20,12 @@ from api.mcp.options import DoorOptions
 from api.ratelimit import Limiter
 from api.routes import Edge
 from api.shell import Shell, ShellOptions
-from shared.agents.registry import DRIVERS
+from shared.agents.registry import DRIVERS, REPORT_FORMS
 from shared.channel.publisher import Publisher
 from shared.channel.subscriber import Subscriber
 from shared.domain import session
 from shared.domain.addresses import AddressRules
-from shared.operations.context import Context
+from shared.operations.context import Context, Reporting
 from shared.queue import Bell
 from shared.redis import connect
 from shared.settings import SettingError, Settings
@@ -87,6 +87,7 @@ def opened(settings: Settings) -> Iterator[Edge]:
             kinds=KINDS,
             files=files,
             folders=tuple(Path(folder) for folder in settings.worker.allowed_folders),
+            reporting=Reporting(REPORT_FORMS, scrubs=api.scrub_secrets, heartbeat_s=settings.limits.heartbeat_s),
             webhook_rules=AddressRules.read(settings.delivery.allow, settings.delivery.ports),
         )
         yield Edge(
@@ -106,6 +107,7 @@ def make_shell(edge: Edge, settings: Settings) -> Shell:
     options = ShellOptions(
         threads=api.threads,
         body_limit=api.body_limit,
+        hook_body_limit=api.hook_body_limit,
         sse_limit=api.sse_limit,
         sse_heartbeat_s=api.sse_heartbeat_s,
         proxy_hops=api.proxy_hops,

@@ -22,6 +22,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `crl_…`."},
+        "hook": {"type": "http", "scheme": "bearer", "description": "A hook token, `crh_…`, of one external agent."},
         "key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
     }
     # What flask-smorest describes as its own error form is never sent.

@@ -27,10 +27,12 @@ from api.ratelimit import Limiter
 from api.schemas.fields import NoQuery
 from api.schemas.problem import Problem as ProblemSchema
 from api.wire import AGAIN, WAIT_HEADER, Waiting, scope_of
-from shared.domain.errors import InvalidField, NotFound
+from shared.domain.errors import InvalidField, NotFound, Unauthenticated
+from shared.domain.external import TOKEN_PREFIX, Reporter
 from shared.domain.ids import KeyId, TenantId, is_id
 from shared.domain.json import JsonObject
 from shared.domain.tenant import Caller, Scope
+from shared.operations import external
 from shared.operations.context import Context
 from shared.operations.transaction import Answer, Once, Replayed
 
@@ -84,6 +86,7 @@ class Call:
     """Of a page: the fields of its form."""
     address: str = ""
     """Where the request came from, as far as it can be told."""
+    _reporter: Reporter | None = None
     _key: str | None = None
     _route: str = ""
     _body_hash: str = ""
@@ -92,6 +95,18 @@ class Call:
     def context(self) -> Context:
         """What operations are handed."""
         return self.edge.context
+
+    @property
+    def reporter(self) -> Reporter:
+        """Who reports, on a route that only a hook token opens."""
+        if self._reporter is None:
+            raise Unauthenticated("This needs a hook token.")
+        return self._reporter
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The caller's own name for this request, where it gave one."""
+        return self._key
 
     def id(self, name: str, prefix: str, kind: Callable[[str], Value]) -> Value:
         """The id in the path parameter `name`.
@@ -138,6 +153,8 @@ class Route:
     replies: Mapping[int, Shown]
     scope: Scope | None
     """What the key must hold; None: no key is asked for."""
+    by_token: bool = False
+    """Whether a hook token lets in too; with `scope` None, it alone does."""
     query: type[ma.Schema] = NoQuery
     body: type[ma.Schema] | None = None
     problems: Mapping[int, str] = field(default_factory=dict)
@@ -220,13 +237,14 @@ def problems_of(route: Route) -> Mapping[int, str]:
     if route.is_page:
         return {413: "`body_too_large`", 500: "`internal_error`"}
     found = {413: "`body_too_large`", 422: "`invalid_request`, `invalid_field`", 500: "`internal_error`"}
-    if route.scope is not None:
+    if route.scope is not None or route.by_token:
         found |= {
             401: "`unauthenticated`",
-            403: f"`forbidden`: the key lacks the scope `{route.scope}`",
             429: "`rate_limited`",
             503: "`database_unavailable`: nothing was changed; repeat the request",
         }
+    if route.scope is not None:
+        found[403] = f"`forbidden`: the key lacks the scope `{route.scope}`"
     if "<" in route.path:
         found[404] = "`not_found`: missing, or another tenant's"
     if route.body is not None:
@@ -259,11 +277,33 @@ def authenticate() -> Caller:
     return caller
 
 
+def authenticate_reporter(token: str) -> None:
+    """Let in who holds a hook token; counts the request as `authenticate` does.
+
+    Raises:
+        Unauthenticated, RateLimited
+    """
+    context = edge().context
+    reporter = external.find_reporter(context.db, context.sealer, token)
+    flask.g.reporter, flask.g.caller = reporter, reporter.caller()
+    if not scope_of(flask.request.environ).get(AGAIN):
+        flask.g.allowance = edge().limiter.take(reporter.id)
+
+
+def _let_in(route: Route) -> None:
+    if route.by_token:
+        token = secret_of(_headers())
+        if route.scope is None or token.startswith(f"{TOKEN_PREFIX}_"):
+            authenticate_reporter(token)
+            return
+    if route.scope is not None:
+        demand(authenticate(), route.scope)
+
+
 def _guarded(route: Route, view: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(view)
     def guarded(**path: str) -> Any:
-        if route.scope is not None:
-            demand(authenticate(), route.scope)
+        _let_in(route)
         if route.body is not None and flask.request.content_length and not flask.request.is_json:
             raise UnsupportedMediaType("Send the body as JSON with `Content-Type: application/json`.")
         return view(**path)
@@ -281,7 +321,9 @@ def _named(view: functools.partial[flask.Response], handler: Handler) -> Callabl
 
 def _answer(route: Route, handler: Handler, given: dict[str, Any]) -> flask.Response:
     query, body = given.pop("query", {}), given.pop("body", {})
-    call = Call(edge(), flask.g.get("caller", NOBODY), given, query, body, _headers())
+    call = Call(
+        edge(), flask.g.get("caller", NOBODY), given, query, body, _headers(), _reporter=flask.g.get("reporter")
+    )
     if route.is_page:
         form = flask.request.form.to_dict(flat=False)
         call = replace(call, form=form, address=flask.request.remote_addr or "")
@@ -326,7 +368,9 @@ def _extras(route: Route, operation: str) -> dict[str, Any]:
     extras: dict[str, Any] = {"operationId": operation, "x-headers": parameters}
     if route.is_page and route.method == "POST":
         extras["requestBody"] = {"content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}}
-    if route.scope is None:
+    if route.by_token:
+        extras["security"] = [{"hook": []}, *([] if route.scope is None else [{"bearer": []}, {"key": []}])]
+    elif route.scope is None:
         extras["security"] = []
     else:
         extras["x-scope"] = route.scope.value

@@ -40,6 +40,7 @@ from api.routes import Edge
 from api.stream import MEDIA_TYPE, Streams
 from api.waiting import Waiter, wait_s_of
 from api.wire import REQUEST_ID, REQUEST_ID_HEADER, TRANSPORT, request_id
+from shared.domain.external import TOKEN_PREFIX
 from shared.events.tail import Feed, Listen
 from shared.operations import history
 
@@ -54,6 +55,8 @@ class ShellOptions:
 
     threads: int = 16
     body_limit: int = 1024 * 1024
+    hook_body_limit: int = 10 * 1024 * 1024
+    """The same for reports of external agents, which carry whole results of tools."""
     body_s: float = 60.0
     sse_limit: int = 1000
     sse_heartbeat_s: float = 15.0
@@ -71,7 +74,8 @@ class Shell:
         self._options = options
         self._closing = asyncio.Event()
         self._feed = Feed(edge.context.db, listen, poll_s=options.poll_s)
-        app: Any = make_app(edge, body_limit=options.body_limit, proxy_hops=options.proxy_hops)
+        largest = max(options.body_limit, options.hook_body_limit)
+        app: Any = make_app(edge, body_limit=largest, proxy_hops=options.proxy_hops)
         self._flask = cast("App", WSGIMiddleware(app, workers=options.threads))
         last_seq = partial(history.last_seq, edge.context)
         self._waiter = Waiter(self._flask, self._feed, last_seq, self._closing)
@@ -119,7 +123,7 @@ class Shell:
             await self._hand_on(scope, receive, send)
 
     async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._options.body_limit
+        limit = self._body_limit(scope)
         try:
             body = await read_body(scope, receive, limit, self._options.body_s)
         except BodyTooLarge:
@@ -140,6 +144,12 @@ class Shell:
         except UnicodeError:
             # Bytes in the query that are no ASCII: only a client that does not escape sends them.
             await send_problem(scope, send, from_status(400, "The request line must be ASCII; percent-encode it."))
+
+    def _body_limit(self, scope: Scope) -> int:
+        # Only who shows something like a hook token may make this process hold ten times as much.
+        shows_token = f" {TOKEN_PREFIX}_" in headers_of(scope).get("authorization", "")
+        is_report = shows_token and scope["path"].startswith("/v1/hooks/")
+        return self._options.hook_body_limit if is_report else self._options.body_limit
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cli import home as homes
-from cli import sessions
+from cli import hooks, sessions
 from cli.edge import Edge
 from cli.options import home_option, load_settings, port_option
 from cli.secrecy import hide_from_agents
@@ -245,7 +245,7 @@ def require(settings: Settings) -> Settings:
     return settings
 
 
-for command in (sessions.run, sessions.listed, sessions.logs, sessions.terminate):
+for command in (sessions.run, sessions.listed, sessions.logs, sessions.terminate, hooks.hooks):
     main.add_command(command)
 
 

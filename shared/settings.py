@@ -103,6 +103,12 @@ class Api:
     )
     threads: int = _setting("CORRAL_API_THREADS", 16, "Threads that run the synchronous part.", int)
     body_limit: int = _setting("CORRAL_BODY_LIMIT", 1024 * 1024, "Largest request body, bytes.", int)
+    hook_body_limit: int = _setting(
+        "CORRAL_HOOK_BODY_LIMIT", 10 * 1024 * 1024, "The same for reports of external agents.", int
+    )
+    scrub_secrets: bool = _setting(
+        "CORRAL_SCRUB_SECRETS", True, "Mask secrets in reports of external agents before they are stored.", parsing.flag
+    )
     sse_limit: int = _setting("CORRAL_SSE_LIMIT", 1000, "Event streams one API process serves at once.", int)
     sse_heartbeat_s: float = _setting(
         "CORRAL_SSE_HEARTBEAT_S", 15.0, "Seconds between heartbeats of a quiet stream.", float
@@ -240,6 +246,12 @@ class Limits:
         60.0,
         "An agent that is not ready within this time is ended; its session fails to start.",
         float,
+    )
+    heartbeat_s: float | None = _setting(
+        "CORRAL_HEARTBEAT_S",
+        14400.0,
+        "An external session that reports nothing for this long ends heartbeat_lost. Empty: never.",
+        parsing.maybe_number,
     )
     queue: int = _setting("CORRAL_QUEUE_LIMIT", 100, "Prompts that may wait in one session's line.", int)
 

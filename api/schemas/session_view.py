@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from api.schemas import turns
+from shared.domain.webhook import Endpoint
 from shared.operations.sessions import Created, Seen
 
 
@@ -16,6 +17,7 @@ def view(seen: Seen) -> dict[str, Any]:
         "id": session.id,
         "agent": spec.agent,
         "status": session.status.value,
+        "external": session.is_external,
         "queue_position": seen.queue_position,
         "title": spec.title,
         "metadata": dict(spec.metadata),
@@ -44,6 +46,10 @@ def view(seen: Seen) -> dict[str, Any]:
 
 def view_created(created: Created) -> dict[str, Any]:
     """A new session with its webhook, whose secret is shown this once."""
-    made = created.webhook
+    return view_made(created.seen, created.webhook)
+
+
+def view_made(seen: Seen, made: Endpoint | None) -> dict[str, Any]:
+    """The same of its parts."""
     webhook = None if made is None else {"id": made.id, "url": made.spec.url, "secret": made.secret}
-    return {**view(created.seen), "webhook": webhook}
+    return {**view(seen), "webhook": webhook}

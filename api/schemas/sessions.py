@@ -212,6 +212,7 @@ class SessionView(View):
         "Where it is in its life.",
         validate=validate.OneOf([one.value for one in SessionStatus]),
     )
+    external = shown(fields.Boolean, "Somebody else runs its agent; it takes no prompts.")
     queue_position = shown(
         fields.Integer, "Sessions that wait for a worker before this one; null: it does not wait.", maybe=True
     )
@@ -234,7 +235,7 @@ class SessionView(View):
     created_at = moment("When it was created.")
     updated_at = moment("When a caller last changed it.")
     ended_at = moment("When it ended.", maybe=True)
-    end_reason = shown(fields.String, "Why it ended: `terminated`, `no_capacity`, `start_failed`, …", maybe=True)
+    end_reason = shown(fields.String, "Why it ended: `terminated`, `no_capacity`, `agent_left`, …", maybe=True)
     end_detail = shown(fields.String, "More about it, for people.", maybe=True)
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from shared.agents.claude import hooks as claude_hooks
 from shared.agents.claude.driver import ClaudeDriver
 from shared.agents.demo.driver import DemoDriver
 from shared.agents.driver import Driver
 from shared.domain.errors import UnknownAgent
+from shared.domain.report import ReportForm
 
 _ALL: Final[tuple[Driver, ...]] = (ClaudeDriver(), DemoDriver())
 
 DRIVERS: Final[Mapping[str, Driver]] = {driver.name: driver for driver in _ALL}
+
+REPORT_FORMS: Final[Mapping[str, ReportForm]] = {ClaudeDriver.name: claude_hooks.FORM}
+"""How agents that Corral does not host report to it, by name; not every agent can."""
 
 
 def find(name: str) -> Driver:

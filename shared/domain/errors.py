@@ -81,6 +81,18 @@ class SessionEnded(Conflict):
         super().__init__(f"{session} has ended ({reason or 'terminated'}).", session=session, reason=reason)
 
 
+class ExternalSession(Conflict):
+    """Somebody else runs the session's agent, so nothing can be asked of it through Corral."""
+
+    code = "external_session"
+
+    def __init__(self, session: str) -> None:
+        super().__init__(
+            f"{session} is external: its agent runs elsewhere and only reports here. Ask where it runs.",
+            session=session,
+        )
+
+
 class SessionBusy(Conflict):
     """`when_busy: reject` met a session with a turn in the way."""
 

@@ -93,6 +93,10 @@ class EndReason(StrEnum):
     MAX_COST = "max_cost_reached"
     NO_CAPACITY = "no_capacity"
     START_FAILED = "start_failed"
+    AGENT_LEFT = "agent_left"
+    """An external session's agent reported that it ends."""
+    HEARTBEAT_LOST = "heartbeat_lost"
+    """Nothing was heard of an external session for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,8 @@ class Session:
     spec: SessionSpec
     status: SessionStatus
     version: int
+    is_external: bool
+    """Somebody else runs its agent; Corral records what it reports."""
     volume_id: str | None
     worker: str | None
     """Name of the worker that hosts it now, None where nobody does."""

@@ -14,6 +14,7 @@ from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
 from shared.domain.session import Mode, Session
 from shared.domain.tenant import Caller
+from shared.operations import approvals
 from shared.operations.context import Context
 from shared.operations.transaction import Act, Once, carry_out
 from shared.store import asks, heads, sessions
@@ -80,6 +81,8 @@ def take(act: Act, ask: AskId, said: JsonObject, *, via: str) -> Ask:
     asked = found(act.connection, caller, ask)
     if asked.status is not AskStatus.OPEN:
         raise AskClosed(ask, asked.status, asked.answered_by, asked.answered_via)
+    if head.external and approvals.has_expired(asked, act.at):
+        raise AskClosed(ask, AskStatus.EXPIRED, None, None)
     _check(act, asked, said)
     asks.answer(act.connection, ask, answer=said, by=caller.name, via=via, at=act.at)
     data: JsonObject = {
@@ -91,7 +94,10 @@ def take(act: Act, ask: AskId, said: JsonObject, *, via: str) -> Ask:
         "answered_via": via,
     }
     act.tell(asked.session, [Draft(EventType.ASK_RESOLVED, data, asked.turn)])
-    act.ask(head, Wish(asked.session, InputKind.ANSWER, turn=asked.turn, ask=ask))
+    if head.external:
+        approvals.go_on(act.connection, asked)
+    else:
+        act.ask(head, Wish(asked.session, InputKind.ANSWER, turn=asked.turn, ask=ask))
     return found(act.connection, caller, ask)
 
 

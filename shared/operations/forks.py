@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from shared.agents.driver import Abilities
-from shared.domain.errors import NotFound, SessionBusy, UnknownAgent, Unsupported
+from shared.domain.errors import ExternalSession, NotFound, SessionBusy, UnknownAgent, Unsupported
 from shared.domain.ids import SessionId
 from shared.domain.input import InputKind, Wish
 from shared.domain.session import Mode, Origin, Session, SessionSpec, SessionStatus
@@ -16,6 +16,7 @@ from shared.operations.context import Context
 from shared.operations.sessions import Created, Inheritance, NewSession, Seen, check_mode, make
 from shared.operations.transaction import Act, Once, carry_out
 from shared.store import heads, sessions, turns
+from shared.store.heads import Head
 from shared.store.sessions import UNSET, Unset
 
 
@@ -38,6 +39,7 @@ def fork(
 
     Raises:
         NotFound: missing, or another tenant's.
+        ExternalSession: its agent runs elsewhere.
         SessionBusy: a turn runs, so that conversation and files are between two states.
         Unsupported: the agent cannot copy a conversation, or lacks the mode.
         AgentNotReady: no worker has the agent's program.
@@ -55,12 +57,13 @@ def resume(
 
     Raises:
         NotFound: missing, or another tenant's.
+        ExternalSession: its agent runs elsewhere.
         Unsupported: it has ended, and its agent cannot resume a conversation.
         AgentNotReady: it has ended, and no worker has the agent's program.
     """
 
     def effect(act: Act) -> Seen | Created:
-        head = act.lock(session)
+        head = _lock_hosted(act, session)
         if head.status is SessionStatus.ENDED:
             return _continued(act, _found(act, session), Fork(), copies=False)
         if head.status in {SessionStatus.PARKED, SessionStatus.STRANDED}:
@@ -77,8 +80,16 @@ def _found(act: Act, session: SessionId) -> Session:
     return found
 
 
+def _lock_hosted(act: Act, session: SessionId) -> Head:
+    head = act.lock(session)
+    if head.external:
+        # Neither its conversation nor its files are here.
+        raise ExternalSession(session)
+    return head
+
+
 def _idle(act: Act, session: SessionId) -> Session:
-    act.lock(session)
+    _lock_hosted(act, session)
     line = turns.open_line(act.connection, session)
     if line and line[0][1] is not TurnStatus.QUEUED:
         raise SessionBusy(session, line[0][0])

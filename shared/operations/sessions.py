@@ -22,7 +22,7 @@ from shared.operations.context import Context
 from shared.operations.endings import end_under_lock
 from shared.operations.fleet import readiness
 from shared.operations.transaction import Act, Once, carry_out
-from shared.store import heads, sessions, transcripts, turns, workers
+from shared.store import external, heads, sessions, transcripts, turns, workers
 from shared.store.heads import Head
 from shared.store.sessions import UNSET, SessionFilter, Unset
 
@@ -174,7 +174,8 @@ def terminate(
     """End a session. Its host stops the agent's whole tree; where nobody hosts it, it has ended on return.
 
     Safe to repeat: an ended session stays as it is. `remove_workspace` also removes the workspace, where Corral made
-    it; that needs a worker of its volume, so such a session ends when one has done it.
+    it; that needs a worker of its volume, so such a session ends when one has done it. The token of an external session
+    ends with it.
 
     Raises:
         NotFound: missing, or another tenant's.
@@ -184,6 +185,7 @@ def terminate(
 
     def effect(act: Act) -> Seen:
         nonlocal has_ended
+        _withdraw(act, session)
         head = act.lock(session)
         has_ended = head.status is SessionStatus.ENDED
         if not has_ended:
@@ -205,10 +207,19 @@ def stop(act: Act, session: SessionId) -> bool:
     Raises:
         NotFound: missing, or another tenant's.
     """
+    _withdraw(act, session)
     head = act.lock(session)
     if head.status is not SessionStatus.ENDED:
         _end(act, head, remove_workspace=False)
     return head.status is SessionStatus.ENDED or head.owner is None
+
+
+def _withdraw(act: Act, session: SessionId) -> None:
+    """Who ends an external session wants no more reports: its token ends too, also where the agent had left before.
+
+    Before the head is locked, as whoever takes a report locks the two.
+    """
+    external.withdraw(act.connection, act.caller.tenant, session)
 
 
 def _end(act: Act, head: Head, *, remove_workspace: bool) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from shared.domain import clock
-from shared.domain.errors import NotFound, SessionEnded
+from shared.domain.errors import ExternalSession, NotFound, SessionEnded
 from shared.domain.event import Draft, Event
 from shared.domain.ids import SessionId
 from shared.domain.input import Wish
@@ -89,20 +89,28 @@ class Act:
         return head
 
     def lock_living(self, session: SessionId) -> Head:
-        """The same for what an ended session no longer takes.
+        """The same for what is asked of the agent, which only a session that Corral hosts and that lives can be.
 
         Raises:
             NotFound: missing, or another tenant's.
             SessionEnded: it takes no more inputs.
+            ExternalSession: its agent runs elsewhere.
         """
         head = self.lock(session)
         if head.status is SessionStatus.ENDED:
             raise SessionEnded(session, head.end_reason)
+        if head.external:
+            raise ExternalSession(session)
         return head
 
     def tell(self, session: SessionId, drafts: Sequence[Draft]) -> None:
         """Append events at the front of the log."""
         self.events += front.append(self.connection, session, drafts)
+
+    def report(self, session: SessionId, drafts: Sequence[Draft]) -> None:
+        """Append what an external session's agent told of itself."""
+        if drafts:
+            self.events += front.report(self.connection, session, drafts)
 
     def ask(self, head: Head | None, wish: Wish) -> None:
         """Leave an input for the session's host and ring its bell after the commit. `head` None: nobody hosts it."""

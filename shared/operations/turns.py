@@ -94,6 +94,7 @@ def cancel(context: Context, caller: Caller, turn: TurnId, *, once: Once[Placed]
     Raises:
         NotFound: missing, or another tenant's.
         TurnOver: it has ended.
+        ExternalSession: it runs in an agent that Corral does not host.
     """
     return carry_out(context, caller, once, lambda act: stop(act, turn))
 
@@ -131,7 +132,7 @@ def _cancel(act: Act, found: Turn) -> Placed:
         act.tell(found.session, [Draft(EventType.TURN_ENDED, ending.data(), found.id)])
         turns.end(act.connection, found.id, ending, act.at)
     else:
-        act.ask(act.lock(found.session), Wish(found.session, InputKind.CANCEL, turn=found.id))
+        act.ask(act.lock_living(found.session), Wish(found.session, InputKind.CANCEL, turn=found.id))
     return Placed(_found(act.connection, act.caller, found.id), None)
 
 

@@ -13,7 +13,7 @@ from shared.domain.ids import AskId, SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
 from shared.store.cursors import Row, fetch_page
 from shared.store.database import Connection
-from shared.store.tables import asks
+from shared.store.tables import asks, heads
 
 _UNRESOLVED = (AskStatus.OPEN, AskStatus.ANSWERED)
 
@@ -127,6 +127,17 @@ def due(connection: Connection, at: datetime, limit: int) -> list[Ask]:
     """Open asks whose time is over, longest overdue first."""
     statement = sa.select(asks).where(asks.c.status == AskStatus.OPEN, asks.c.expires_at <= at)
     return [_ask(row) for row in connection.execute(statement.order_by(asks.c.expires_at, asks.c.id).limit(limit))]
+
+
+def due_external(connection: Connection, at: datetime, limit: int) -> list[Ask]:
+    """The same of sessions that no host looks after."""
+    statement = (
+        sa.select(asks)
+        .join(heads, heads.c.session_id == asks.c.session_id)
+        .where(asks.c.status == AskStatus.OPEN, asks.c.expires_at <= at, heads.c.external)
+        .order_by(asks.c.expires_at, asks.c.id)
+    )
+    return [_ask(row) for row in connection.execute(statement.limit(limit))]
 
 
 def _of(connection: Connection, session: SessionId, status: Collection[AskStatus]) -> list[Ask]:

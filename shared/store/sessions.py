@@ -180,6 +180,7 @@ _SELECT = (
     sa.select(
         *sessions.c,
         heads.c.status,
+        heads.c.external,
         heads.c.volume_id,
         heads.c.epoch,
         heads.c.last_seq,
@@ -255,6 +256,7 @@ def _session(row: Row, sealer: Sealer | None) -> Session:
         spec=_spec(row, sealer),
         status=SessionStatus(row.status),
         version=row.version,
+        is_external=row.external,
         volume_id=row.volume_id,
         worker=row.worker,
         epoch=row.epoch,

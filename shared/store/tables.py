@@ -93,6 +93,8 @@ heads = sa.Table(
     # Null until a worker first opens the workspace; then only workers of this volume may claim it.
     sa.Column("volume_id", sa.Text),
     sa.Column("portable", sa.Boolean, nullable=False, default=False),
+    # Somebody else runs its agent: no worker ever claims it, and its log is written by reports.
+    sa.Column("external", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     # Set while something waits to be hosted: when it began to wait. Claim order and no_capacity come from it.
     sa.Column("wanted_at", UTC),
     # A session nobody could take by then ends no_capacity.

@@ -190,6 +190,18 @@ BATCH_ROUNDS = counter(
     "A failed round is made up by the next; if they go on failing, look for batches.failed in the log.",
     ("outcome",),
 )
+REPORTS = counter(
+    "corral_reports",
+    "Reports of external agents by agent, event and outcome: taken, repeated (sent before), refused.",
+    "Refused: the session has ended, or the body is no report. Many repeated ones: replies do not reach the agent.",
+    ("agent", "event", "outcome"),
+)
+SECRETS_MASKED = counter(
+    "corral_secrets_masked_reports",
+    "Reports in which secrets were masked, by family of secret.",
+    "Secrets pass through the agent's tools; the people who run it should know.",
+    ("family",),
+)
 REQUESTS = counter(
     "corral_requests",
     "HTTP requests by method, route and status. A request that waits counts once.",
