@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from shared.domain import parsing
+from shared.domain import parsing, prices
+from shared.domain.prices import PriceTable
 
 T = TypeVar("T")
 
@@ -270,6 +271,32 @@ class Delivery:
     )
 
 
+def _prices(value: str) -> PriceTable:
+    if value.lstrip().startswith("{"):
+        return prices.parse(value)
+    try:
+        text = Path(value).expanduser().read_text(encoding="utf-8")
+    except OSError as problem:
+        msg = f"the file cannot be read: {problem.strerror}"
+        raise ValueError(msg) from problem
+    return prices.parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What turns cost."""
+
+    heading: ClassVar[str] = "Usage"
+    prices: PriceTable = _setting(
+        "CORRAL_PRICES",
+        PriceTable(),
+        "Prices for agents that tell only tokens: a JSON or TOML file, or the JSON itself. US dollars for a million "
+        'tokens by pattern of the model, the first that fits: `{"gpt-5*": {"input": 1.25, "output": 10}}`; '
+        "`cache_read` and `cache_write` where they differ from `input`.",
+        _prices,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The tree."""
@@ -280,6 +307,7 @@ class Settings:
     limits: Limits
     times: Times
     delivery: Delivery
+    usage: Usage
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
     child_env: Mapping[str, str]
@@ -298,6 +326,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "limits": Limits,
     "times": Times,
     "delivery": Delivery,
+    "usage": Usage,
 }
 
 
@@ -320,7 +349,9 @@ def _read_group(group: type[T], environ: Mapping[str, str]) -> T:
 
 def _use_of(group: type[Any], name: str) -> str:
     hint = get_type_hints(group)[name]
-    return {str: "used", Secret: "used", bool: "used", int: "read as a whole number"}.get(hint, "read as a number")
+    return {str: "used", Secret: "used", bool: "used", PriceTable: "used", int: "read as a whole number"}.get(
+        hint, "read as a number"
+    )
 
 
 def read(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = None) -> Settings:

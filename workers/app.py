@@ -318,6 +318,7 @@ class WorkerProcess:
             environ=self._settings.environ,
             child_env=self._settings.child_env,
             allow_bypass=worker.allow_bypass,
+            prices=self._settings.usage.prices,
         )
 
     def _locate(self, session: SessionId) -> Place | None:

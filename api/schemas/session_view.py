@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 from api.schemas import turns
+from api.schemas.usage import totals_of
+from shared.domain.usage import to_micro_usd, to_usd
 from shared.operations.sessions import Created, Seen
 
 
@@ -31,7 +33,8 @@ def view(seen: Seen) -> dict[str, Any]:
         "agent_session_id": session.agent_session_id,
         "last_seq": session.last_seq,
         "turns_started": session.turns_started,
-        "cost_usd": session.cost_usd,
+        "cost_usd": to_usd(to_micro_usd(session.cost_usd)),
+        "usage": totals_of(seen.usage),
         "created_at": session.created_at,
         "updated_at": session.updated_at,
         "ended_at": session.ended_at,

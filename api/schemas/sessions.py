@@ -26,6 +26,7 @@ from api.schemas.fields import (
 from api.schemas.paging import PageQuery, WaitQuery, list_of
 from api.schemas.prompts import NOT_BLANK, Source
 from api.schemas.turns import MAX_PROMPT, TurnView
+from api.schemas.usage import UsageTotals
 from shared.domain.session import Mode, OnWorkerLoss, SessionStatus
 
 YEAR_S = 366 * 86400.0
@@ -55,6 +56,12 @@ class LimitsBody(Request):
         "The session ends when its turns have cost this much.", at_least=0, above=True, at_most=1e9, allow_none=True
     )
     max_turns = whole("The session ends after this many turns.", at_least=1, at_most=1_000_000, allow_none=True)
+    max_tokens = whole(
+        "The session ends when its turns have used this many tokens, cached ones too.",
+        at_least=1,
+        at_most=10**12,
+        allow_none=True,
+    )
 
 
 class StartLimitsBody(LimitsBody):
@@ -165,6 +172,7 @@ class LimitsView(View):
     turn_s = shown(fields.Float, "Time of one turn.", maybe=True)
     max_cost_usd = shown(fields.Float, "Cost of all turns.", maybe=True)
     max_turns = shown(fields.Integer, "Number of turns.", maybe=True)
+    max_tokens = shown(fields.Integer, "Tokens of all turns.", maybe=True)
     start_s = shown(fields.Float, "Time to find a worker.", maybe=True)
 
 
@@ -203,7 +211,8 @@ class SessionView(View):
     agent_session_id = shown(fields.String, "The agent's own id of the conversation.", maybe=True)
     last_seq = shown(fields.Integer, "Number of its last event.")
     turns_started = shown(fields.Integer, "Turns that reached the agent.")
-    cost_usd = shown(fields.Float, "Cost of all turns so far, where the agent tells.")
+    cost_usd = shown(fields.Float, "Cost of all turns so far, as far as it is known.")
+    usage = fields.Nested(UsageTotals, required=True, metadata={"description": "What its turns used so far."})
     created_at = moment("When it was created.")
     updated_at = moment("When a caller last changed it.")
     ended_at = moment("When it ended.", maybe=True)

@@ -47,6 +47,11 @@ WORDS: Mapping[str, Word] = {
         "report these tokens and this cost for the turn",
         (Arg("in", whole), Arg("out", whole), Arg("cost_usd", decimal)),
     ),
+    "tokens": Word(
+        talk.tokens,
+        "report these tokens at once, and no cost",
+        (Arg("in", whole), Arg("out", whole)),
+    ),
     "sleep": Word(talk.sleep, "do nothing for a while", (Arg("seconds", decimal),)),
     "error": Word(talk.error, "fail the turn", (_TEXT,)),
     "exit": Word(faults.leave, "end the turn well, then leave with this code (0)", (Arg("code", whole, 0),)),

@@ -70,6 +70,7 @@ class EndReason(StrEnum):
     LIFETIME = "lifetime_reached"
     MAX_TURNS = "max_turns_reached"
     MAX_COST = "max_cost_reached"
+    MAX_TOKENS = "max_tokens_reached"
     NO_CAPACITY = "no_capacity"
     START_FAILED = "start_failed"
 
@@ -86,6 +87,7 @@ class Limits:
     """A turn that runs longer is interrupted (stop_reason `turn_limit`). The clock stops while an ask is open."""
     max_cost_usd: float | None = None
     max_turns: int | None = None
+    max_tokens: int | None = None
     start_s: float | None = None
     """A session no worker could take within this time ends `no_capacity`."""
 

@@ -15,13 +15,14 @@ from shared.domain.json import JsonObject
 from shared.domain.session import EndReason, Limits, Mode, Session, SessionSpec, SessionStatus
 from shared.domain.tenant import Caller
 from shared.domain.turn import Turn
+from shared.domain.usage import Totals
 from shared.domain.webhook import Endpoint
 from shared.operations import callbacks, files, prompts
 from shared.operations.context import Context
 from shared.operations.endings import end_under_lock
 from shared.operations.fleet import readiness
 from shared.operations.transaction import Act, Once, carry_out
-from shared.store import heads, sessions, turns, workers
+from shared.store import heads, sessions, turns, usage, workers
 from shared.store.heads import Head
 from shared.store.sessions import UNSET, SessionFilter, Unset
 
@@ -51,6 +52,7 @@ class Seen:
     """Sessions that wait for a worker before it; None: it does not wait for one."""
     turn: Turn | None = None
     turn_position: int | None = None
+    usage: Totals = field(default_factory=Totals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def get(context: Context, caller: Caller, session: SessionId, *, turn: TurnId | 
         if turn and (wanted is None or wanted.session != session):
             raise NotFound("turn", turn)
         place = heads.queue_position(connection, session)
-        return Seen(found, place, wanted, prompts.place_of(connection, wanted))
+        used = usage.of_session(connection, session)
+        return Seen(found, place, wanted, prompts.place_of(connection, wanted), used)
 
 
 def page(context: Context, caller: Caller, **filters: Unpack[SessionFilter]) -> tuple[list[Seen], str | None]:
@@ -111,8 +114,13 @@ def page(context: Context, caller: Caller, **filters: Unpack[SessionFilter]) -> 
     """
     with context.db.read() as connection:
         found, onward = sessions.page(connection, caller.tenant, **filters)
+        used = usage.of_sessions(connection, [one.id for one in found])
         return [
-            Seen(one, heads.queue_position(connection, one.id) if one.status is SessionStatus.STARTING else None)
+            Seen(
+                one,
+                heads.queue_position(connection, one.id) if one.status is SessionStatus.STARTING else None,
+                usage=used.get(one.id, Totals()),
+            )
             for one in found
         ], onward
 
@@ -136,7 +144,8 @@ def change(context: Context, caller: Caller, session: SessionId, wish: SessionCh
         _store_change(act, found, wish)
         _tell_host(act, head, found, wish)
         changed = sessions.get(act.connection, caller.tenant, session, context.sealer)
-        return Seen(changed or found, heads.queue_position(act.connection, session))
+        used = usage.of_session(act.connection, session)
+        return Seen(changed or found, heads.queue_position(act.connection, session), usage=used)
 
     return carry_out(context, caller, None, effect)
 
@@ -169,7 +178,8 @@ def terminate(
         found = sessions.get(act.connection, caller.tenant, session, context.sealer)
         if found is None:
             raise NotFound("session", session)
-        return Seen(found, heads.queue_position(act.connection, session))
+        used = usage.of_session(act.connection, session)
+        return Seen(found, heads.queue_position(act.connection, session), usage=used)
 
     seen = carry_out(context, caller, once, effect)
     if has_ended and remove_workspace:

@@ -140,6 +140,7 @@ turns = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("usage", Json),
     sa.Column("cost_usd", sa.Float),
+    sa.Column("cost_source", sa.Text),
     sa.Index("ix_turns_session_position", "session_id", "position"),
     sa.Index("ix_turns_session_status", "session_id", "status"),
 )

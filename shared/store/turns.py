@@ -9,12 +9,14 @@ from typing import TypedDict, Unpack
 
 import sqlalchemy as sa
 
+from shared.domain.clock import now
 from shared.domain.errors import NotFound, TurnOver
 from shared.domain.event import storable
 from shared.domain.ids import SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
 from shared.domain.turn import OPEN_TURN, Ending, Turn, TurnStatus
-from shared.domain.usage import Usage
+from shared.domain.usage import CostSource, Usage
+from shared.store import usage
 from shared.store.cursors import Row, fetch_page
 from shared.store.database import Connection
 from shared.store.tables import turns
@@ -50,6 +52,7 @@ def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
             error=_storable_or_none(turn.error),
             usage=_usage_data(turn.usage),
             cost_usd=turn.cost_usd,
+            cost_source=turn.cost_source,
         )
     )
 
@@ -188,6 +191,8 @@ def go_on(connection: Connection, id: TurnId) -> bool:
 def end(connection: Connection, id: TurnId, ending: Ending, at: datetime) -> bool:
     """Give the turn its end. True for exactly one caller, who alone appends the terminal event; False: it is over.
 
+    What it used is counted with it.
+
     Raises:
         ValueError: the ending's status is not a terminal one.
     """
@@ -201,19 +206,24 @@ def end(connection: Connection, id: TurnId, ending: Ending, at: datetime) -> boo
         "error": _storable_or_none(ending.error),
         "usage": _usage_data(ending.usage),
         "cost_usd": ending.cost_usd,
+        "cost_source": ending.cost_source,
     }
-    return _move(connection, id, tuple(OPEN_TURN), values)
+    if not _move(connection, id, tuple(OPEN_TURN), values):
+        return False
+    usage.record(connection, id, ending, at)
+    return True
 
 
 def requeue(connection: Connection, id: TurnId) -> int:
     """Put a turn whose worker was lost back into the line, at its place, as the next attempt; the attempt's number.
 
-    One that is queued already stays as it is.
+    One that is queued already stays as it is. What the lost attempt said to have used is counted.
 
     Raises:
         TurnOver: it has ended.
         NotFound: no such turn.
     """
+    usage.record_lost(connection, id, now())
     statement = (
         turns.update()
         .where(turns.c.id == id, turns.c.status.in_(_UNDER_WAY))
@@ -281,4 +291,5 @@ def _turn(row: Row) -> Turn:
         error=row.error,
         usage=_usage(row.usage),
         cost_usd=row.cost_usd,
+        cost_source=None if row.cost_source is None else CostSource(row.cost_source),
     )

@@ -10,6 +10,7 @@ import structlog
 
 from shared.agents.driver import ExitStatus
 from shared.domain.event import Draft, EventType
+from shared.domain.usage import to_usd
 from shared.telemetry import metrics
 from workers.host import facts, reading, start
 from workers.host.agent import Agent, Started
@@ -144,7 +145,7 @@ class Attendance:
             model=seat.model,
             conversation=None if self._afresh else known,
             mirrored=known,
-            cost_left_usd=None if limit is None else max(0.0, limit - talk.cost_usd),
+            cost_left_usd=None if limit is None else max(0.0, limit - to_usd(talk.meter.micro_usd)),
             clear_leftovers=self._clear_leftovers,
         )
 

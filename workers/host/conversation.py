@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Final, assert_never
 
 import structlog
@@ -31,14 +32,16 @@ from shared.agents.driver import (
 )
 from shared.domain import clock
 from shared.domain.ask import Answer
-from shared.domain.event import Draft
+from shared.domain.event import Draft, EventType
 from shared.domain.ids import TurnId
 from shared.domain.session import Mode, Session
 from shared.domain.turn import Ending
+from shared.domain.usage import to_micro_usd, to_usd
 from shared.telemetry import metrics
 from workers.host import facts
 from workers.host.agent import Agent
 from workers.host.clocks import Alarm, Clocks
+from workers.host.meter import Meter
 from workers.host.pending import OpenAsk, Pending
 from workers.host.teller import Teller
 from workers.host.turn import Cut, RunningTurn, ending_of, failed
@@ -56,9 +59,16 @@ class Conversation:
     """
 
     def __init__(
-        self, session: Session, driver: Driver | None, teller: Teller, clocks: Clocks, ring: Callable[[], None]
+        self,
+        session: Session,
+        driver: Driver | None,
+        teller: Teller,
+        clocks: Clocks,
+        ring: Callable[[], None],
+        meter: Meter,
     ) -> None:
         self._session = session
+        self.meter = meter
         self._driver = driver
         self._teller = teller
         self._clocks = clocks
@@ -74,7 +84,6 @@ class Conversation:
         self.pending = Pending(session.spec.ask_timeout_s)
         self.mode = session.spec.mode
         self.agent_session_id = session.agent_session_id
-        self.cost_usd = session.cost_usd
         self.is_stale = False
         """The agent does not know the conversation it was to resume."""
 
@@ -156,8 +165,9 @@ class Conversation:
         self._clocks.set(Alarm.INTERRUPT, None)
         self._lose_asks("turn_ended")
         duration_s = self._loop.time() - running.started_s
+        ending = self.meter.settle(ending)
         self._teller.tell(facts.turn_ends(running.turn, ending, clock.now(), duration_s=duration_s))
-        self.cost_usd += ending.cost_usd or 0.0
+        _count(self._session.spec.agent, ending)
         metrics.TURNS_ENDED.labels(status=ending.status.value, stop_reason=ending.stop_reason[:40]).inc()
         log.info(
             "turn.ended",
@@ -168,12 +178,14 @@ class Conversation:
             stop_reason=ending.stop_reason,
             duration_s=round(duration_s, 3),
             cost_usd=ending.cost_usd,
+            cost_source=ending.cost_source,
         )
         self._ring()
 
     def forget_turn(self) -> RunningTurn | None:
         """Let the running turn go without an end: it runs again elsewhere."""
         running, self.turn = self.turn, None
+        self.meter.forget()
         self._clocks.set(Alarm.TURN, None)
         self._clocks.set(Alarm.INTERRUPT, None)
         self._lose_asks("worker_lost")
@@ -185,7 +197,7 @@ class Conversation:
         """Carry these out, in order."""
         for output in outputs:
             if isinstance(output, Emit):
-                self._teller.emit(Draft(output.type, output.data, self._turn_id), size)
+                self._emit(output, size)
                 size = 0
             else:
                 self._take(output)
@@ -203,8 +215,8 @@ class Conversation:
             case Send(data=data):
                 if self.agent is not None:
                     self.agent.send(data)
-            case Emit(type=type_, data=data):
-                self._teller.emit(Draft(type_, data, self._turn_id))
+            case Emit():
+                self._emit(output, 0)
             case TurnEnd():
                 self._hear_end(output)
             case AskOpen() | AskWithdrawn() | AskApplied():
@@ -213,6 +225,10 @@ class Conversation:
                 self._take_news(output)
             case _:
                 assert_never(output)
+
+    def _emit(self, said: Emit, size: int) -> None:
+        data = self.meter.read(said.data) if said.type is EventType.USAGE else said.data
+        self._teller.emit(Draft(said.type, data, self._turn_id), size)
 
     def _take_ask(self, output: AskOpen | AskWithdrawn | AskApplied) -> None:
         match output:
@@ -244,6 +260,7 @@ class Conversation:
         if not is_first and ready.agent_session_id != self.agent_session_id:
             self._teller.tell(facts.agent_session_is(self._session.id, ready.agent_session_id))
         self.agent_session_id = ready.agent_session_id or self.agent_session_id
+        self.meter.model = ready.model or self.meter.model
         self.changed.set()
 
     def _hear_end(self, end: TurnEnd) -> None:
@@ -319,3 +336,12 @@ class Conversation:
     def _run_clock(self) -> None:
         if self.turn is not None and self.turn.countdown is not None and self.turn.cut is None:
             self._clocks.set(Alarm.TURN, self.turn.countdown.run(self._loop.time()))
+
+
+def _count(agent: str, ending: Ending) -> None:
+    if ending.usage is not None:
+        for kind, count in asdict(ending.usage.clipped()).items():
+            metrics.TURN_TOKENS.labels(agent=agent, kind=kind.removesuffix("_tokens")).inc(count)
+    if ending.cost_usd is not None and ending.cost_source is not None:
+        cost = to_usd(to_micro_usd(ending.cost_usd))
+        metrics.TURN_COST.labels(agent=agent, source=ending.cost_source.value).inc(cost)

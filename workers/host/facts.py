@@ -125,8 +125,6 @@ def turn_ends(turn: Turn, ending: Ending, at: datetime, *, duration_s: float | N
     def effect(connection: Connection) -> None:
         if not turns.end(connection, turn.id, ending, at):
             raise Vetoed
-        if ending.cost_usd:
-            sessions.add_usage(connection, turn.session, cost_usd=ending.cost_usd)
 
     return Fact((Draft(EventType.TURN_ENDED, data, turn.id),), (effect,))
 

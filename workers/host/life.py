@@ -10,6 +10,7 @@ from shared.agents.driver import TurnEnd
 from shared.domain import clock
 from shared.domain.session import EndReason, SessionStatus
 from shared.domain.turn import Ending, Turn, TurnStatus
+from shared.domain.usage import to_micro_usd
 from workers.host import facts, reading
 from workers.host.attendance import Attendance, could_not_start
 from workers.host.clocks import Alarm, Countdown
@@ -75,7 +76,7 @@ class Life:
         for ask in known.left_asks:
             self._seat.teller.tell(facts.ask_is_lost(ask.id, ask.kind, ask.turn, moment, "worker_lost"))
         for turn in known.left_turns:
-            ending = Ending(TurnStatus.INTERRUPTED, "worker_lost")
+            ending = Ending(TurnStatus.INTERRUPTED, "worker_lost").with_spent(known.left_spent.get(turn.id))
             self._seat.teller.tell(facts.turn_ends(turn, ending, moment))
 
     async def _sleep(self) -> None:
@@ -191,8 +192,11 @@ class Life:
         limits = self._seat.session.spec.limits
         if limits.max_turns is not None and self._seat.turns_started >= limits.max_turns:
             return EndReason.MAX_TURNS
-        if limits.max_cost_usd is not None and self._seat.talk.cost_usd >= limits.max_cost_usd:
+        meter = self._seat.talk.meter
+        if limits.max_cost_usd is not None and meter.micro_usd >= to_micro_usd(limits.max_cost_usd):
             return EndReason.MAX_COST
+        if limits.max_tokens is not None and meter.tokens >= limits.max_tokens:
+            return EndReason.MAX_TOKENS
         return None
 
     async def _fail_start(self) -> None:

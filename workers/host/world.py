@@ -11,6 +11,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 from shared.agents.driver import Driver
 from shared.channel.publisher import Publisher
 from shared.domain.ids import Incarnation, SessionId
+from shared.domain.prices import PriceTable
 from shared.settings import Times
 from shared.store.database import Database, DatabaseAway
 from shared.store.sealing import Sealer
@@ -81,6 +82,8 @@ class World:
     """The worker's own environment; agents get an allow-list of it."""
     child_env: Mapping[str, str] = field(repr=False)
     allow_bypass: bool = False
+    prices: PriceTable = field(default_factory=PriceTable)
+    """What tokens cost where an agent does not tell."""
 
 
 class Threads:
