@@ -16,6 +16,7 @@ from api.problems import MEDIA_TYPE, Problem, from_error, from_fields, from_stat
 from api.resources import (
     asks,
     batches,
+    budgets,
     deliveries,
     files,
     fleet,
@@ -35,7 +36,21 @@ from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-RESOURCES = (sessions, prompts, turns, asks, batches, history, files, webhooks, deliveries, fleet, usage, probes)
+RESOURCES = (
+    sessions,
+    prompts,
+    turns,
+    asks,
+    batches,
+    history,
+    files,
+    webhooks,
+    deliveries,
+    fleet,
+    usage,
+    budgets,
+    probes,
+)
 
 
 class ProblemApi(Api):  # type: ignore[misc] # flask-smorest ships no types

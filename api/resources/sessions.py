@@ -21,6 +21,7 @@ from api.schemas.sessions import (
     SessionWithTurn,
 )
 from api.wire import UNTIL_DONE, Waiting
+from shared.domain.budget import OnBudget
 from shared.domain.errors import InvalidField
 from shared.domain.ids import SessionId, TurnId
 from shared.domain.json import JsonObject
@@ -80,7 +81,8 @@ def _ending(seen: Seen) -> Reply:
         query=WaitQuery,
         body=CreateSession,
         problems={
-            422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`"
+            409: "`budget_exhausted` (with a prompt)",
+            422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`",
         },
         waits=_waits,
     )
@@ -215,6 +217,7 @@ def wish_of(body: Mapping[str, Any]) -> NewSession:
         allowed_domains=tuple(body["allowed_domains"]),
         on_worker_loss=OnWorkerLoss(body["on_worker_loss"]),
         ask_timeout_s=body["ask_timeout_s"],
+        on_budget=OnBudget(body["on_budget"]),
     )
     hook = body["webhook"]
     webhook = None if hook is None else SessionWebhook(hook["url"], hook.get("secret"), tuple(hook.get("events", ())))

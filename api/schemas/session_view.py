@@ -26,6 +26,7 @@ def view(seen: Seen) -> dict[str, Any]:
         "model": spec.model,
         "limits": dataclasses.asdict(spec.limits),
         "on_worker_loss": spec.on_worker_loss.value,
+        "on_budget": spec.on_budget.value,
         "ask_timeout_s": spec.ask_timeout_s,
         "allowed_domains": list(spec.allowed_domains),
         "version": session.version,

@@ -27,6 +27,7 @@ from api.schemas.paging import PageQuery, WaitQuery, list_of
 from api.schemas.prompts import NOT_BLANK, Source
 from api.schemas.turns import MAX_PROMPT, TurnView
 from api.schemas.usage import UsageTotals
+from shared.domain.budget import OnBudget
 from shared.domain.session import Mode, OnWorkerLoss, SessionStatus
 
 YEAR_S = 366 * 86400.0
@@ -142,6 +143,12 @@ class CreateSession(Request):
         OnWorkerLoss,
         load_default=OnWorkerLoss.INTERRUPT.value,
     )
+    on_budget = choice(
+        "What happens when `limits.max_cost_usd` or `limits.max_tokens` is reached: the session ends (`stop`), or its "
+        "next prompt asks a human to lift the limit by a quarter of what it is (`ask`).",
+        OnBudget,
+        load_default=OnBudget.STOP.value,
+    )
     ask_timeout_s = number(
         "An ask nobody answers is denied after this long; 0: never.", at_least=0, at_most=YEAR_S, load_default=300.0
     )
@@ -204,6 +211,7 @@ class SessionView(View):
     model = shown(fields.String, "The model that was asked for.", maybe=True)
     limits = fields.Nested(LimitsView, required=True, metadata={"description": "Bounds in force."})
     on_worker_loss = shown(fields.String, "What becomes of a running turn whose worker is lost.")
+    on_budget = shown(fields.String, "What happens when the limit of cost or tokens is reached.")
     ask_timeout_s = shown(fields.Float, "Seconds an ask stays open; 0: for ever.")
     allowed_domains = shown(fields.List, "Hosts the agent may reach.", cls_or_instance=fields.String())
     version = shown(fields.Integer, "Counts changes; send it as `If-Match`.")

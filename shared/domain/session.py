@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from shared.domain.budget import OnBudget
 from shared.domain.ids import KeyId, SessionId, TenantId
 from shared.domain.json import JsonObject
 
@@ -109,6 +110,8 @@ class SessionSpec:
     limits: Limits = field(default_factory=Limits)
     on_worker_loss: OnWorkerLoss = OnWorkerLoss.INTERRUPT
     ask_timeout_s: float = 300.0
+    on_budget: OnBudget = OnBudget.STOP
+    """What happens when `max_cost_usd` or `max_tokens` is reached: the session ends, or a human is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ def create(context: Context, caller: Caller, new: NewSession, *, once: Once[Crea
     Raises:
         UnknownAgent, UnknownWorkspaceKind, AgentNotReady, Unsupported, InvalidField: it cannot be as wished;
             nothing was made.
+        BudgetExhausted: the tenant may not spend any more today, and there is a prompt.
     """
     spec = complete(context, new)
     if new.webhook is not None:

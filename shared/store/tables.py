@@ -62,6 +62,8 @@ sessions = sa.Table(
     sa.Column("limits", Json, nullable=False),
     sa.Column("on_worker_loss", sa.Text, nullable=False),
     sa.Column("ask_timeout_s", sa.Float, nullable=False),
+    # Null: stop.
+    sa.Column("on_budget", sa.Text),
     sa.Column("version", sa.Integer, nullable=False, default=1),
     sa.Column("agent_session_id", sa.Text),
     sa.Column("turns_started", sa.Integer, nullable=False, default=0),

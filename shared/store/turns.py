@@ -16,7 +16,7 @@ from shared.domain.ids import SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
 from shared.domain.turn import OPEN_TURN, Ending, Turn, TurnStatus
 from shared.domain.usage import CostSource, Usage
-from shared.store import usage
+from shared.store import budgets, usage
 from shared.store.cursors import Row, fetch_page
 from shared.store.database import Connection
 from shared.store.tables import turns
@@ -211,6 +211,7 @@ def end(connection: Connection, id: TurnId, ending: Ending, at: datetime) -> boo
     if not _move(connection, id, tuple(OPEN_TURN), values):
         return False
     usage.record(connection, id, ending, at)
+    budgets.release(connection, id)
     return True
 
 
@@ -224,6 +225,7 @@ def requeue(connection: Connection, id: TurnId) -> int:
         NotFound: no such turn.
     """
     usage.record_lost(connection, id, now())
+    budgets.release(connection, id)
     statement = (
         turns.update()
         .where(turns.c.id == id, turns.c.status.in_(_UNDER_WAY))

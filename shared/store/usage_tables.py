@@ -36,3 +36,28 @@ turn_usage = sa.Table(
     sa.Index("ix_turn_usage_session", "session_id"),
     sqlite_with_rowid=False,
 )
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    # Its row lock orders the beginnings of the tenant's turns.
+    sa.Column("tenant_id", sa.Text, sa.ForeignKey("tenants.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("day_micro_usd", sa.BigInteger, nullable=False),
+    sa.Column("turn_micro_usd", sa.BigInteger, nullable=False),
+    sa.Column("on_budget", sa.Text, nullable=False),
+    # What humans added to it on one day.
+    sa.Column("lifted_day", sa.Text),
+    sa.Column("lifted_micro_usd", sa.BigInteger, nullable=False, default=0),
+    # The day on which it was last said that it is nearly spent.
+    sa.Column("warned_day", sa.Text),
+    sa.Column("updated_at", UTC, nullable=False),
+)
+
+reservations = sa.Table(
+    "reservations",
+    metadata,
+    sa.Column("turn_id", sa.Text, sa.ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("tenant_id", sa.Text, nullable=False),
+    sa.Column("micro_usd", sa.BigInteger, nullable=False),
+    sa.Index("ix_reservations_tenant", "tenant_id"),
+)

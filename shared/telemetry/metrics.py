@@ -177,6 +177,12 @@ TURN_COST = counter(
     "GET /v1/usage tells whose they were. Standing still while corral_turn_tokens grows: CORRAL_PRICES lacks a model.",
     ("agent", "source"),
 )
+BUDGET_STOPS = counter(
+    "corral_budget_stops",
+    "Turns that would have begun beyond a spent budget, by scope (session, tenant_day) and outcome: stopped, asked.",
+    "Look at GET /v1/usage and GET /v1/budget of the tenant; raise its budget, or answer its asks.",
+    ("scope", "outcome"),
+)
 AGENT_STARTS = counter(
     "corral_agent_starts",
     "Starts of agent processes by agent and outcome: ready, failed.",

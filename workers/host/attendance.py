@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from shared.agents.driver import ExitStatus
+from shared.domain.budget import OnBudget
 from shared.domain.event import Draft, EventType
 from shared.domain.usage import to_usd
 from shared.telemetry import metrics
@@ -138,7 +139,8 @@ class Attendance:
         spec, talk = seat.session.spec, seat.talk
         # Before its first prompt an agent may have kept nothing that could be resumed.
         known = talk.agent_session_id if seat.turns_started else None
-        limit = spec.limits.max_cost_usd
+        # Where a human is asked about a limit, that is between two turns: none is cut off by the agent itself.
+        limit = None if spec.on_budget is OnBudget.ASK else spec.limits.max_cost_usd
         return Plan(
             session=seat.session,
             mode=talk.mode,

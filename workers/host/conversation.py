@@ -42,7 +42,7 @@ from workers.host import facts
 from workers.host.agent import Agent
 from workers.host.clocks import Alarm, Clocks
 from workers.host.meter import Meter
-from workers.host.pending import OpenAsk, Pending
+from workers.host.pending import BUDGET_REF, OpenAsk, Pending
 from workers.host.teller import Teller
 from workers.host.turn import Cut, RunningTurn, ending_of, failed
 
@@ -99,7 +99,7 @@ class Conversation:
     def detach(self, status: ExitStatus) -> None:
         """The agent's process is gone, and all it had to say is said."""
         self._set_wake(None)
-        self._lose_asks("agent_ended")
+        self._lose_asks("agent_ended", keep=(BUDGET_REF,))
         if self._is_unread():
             self._send_to_the_next()
         elif self.turn is not None and self.turn.is_sent and not self.is_stale:
@@ -152,8 +152,12 @@ class Conversation:
             self.agent.say(Interrupt())
 
     def reply(self, ask: OpenAsk, answer: Answer) -> None:
-        """Hand an answer to the agent."""
-        if self.agent is not None:
+        """Hand an answer to the agent, or to the turn that Corral itself holds."""
+        if ask.ref == BUDGET_REF:
+            if self.turn is not None and self.turn.held is not None:
+                self.turn.held.answer = answer
+                self._ring()
+        elif self.agent is not None:
             self.agent.say(Reply(ask.ref, answer))
 
     def finish(self, ending: Ending) -> None:
@@ -233,11 +237,11 @@ class Conversation:
     def _take_ask(self, output: AskOpen | AskWithdrawn | AskApplied) -> None:
         match output:
             case AskOpen():
-                self._open_ask(output)
+                self.open_ask(output)
             case AskWithdrawn(ref=ref, reason=reason):
                 self._withdraw_ask(ref, reason)
             case AskApplied(ref=ref):
-                self._apply_ask(ref)
+                self.apply_ask(ref)
 
     def _take_news(self, output: Ready | ModeNow | Transcript | WakeIn) -> None:
         match output:
@@ -295,7 +299,8 @@ class Conversation:
 
     # --- asks -------------------------------------------------------------------------------------------------
 
-    def _open_ask(self, said: AskOpen) -> None:
+    def open_ask(self, said: AskOpen) -> None:
+        """Somebody is to be asked: the agent waits, or the turn that is held."""
         ask = self.pending.open(said, self._session.id, self._turn_id, at=clock.now(), now=self._loop.time())
         self._teller.tell(facts.ask_opens(ask, self._session.tenant))
         if self.turn is not None and self.turn.countdown is not None:
@@ -304,7 +309,8 @@ class Conversation:
         self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
         self._ring()
 
-    def _apply_ask(self, ref: str) -> None:
+    def apply_ask(self, ref: str) -> None:
+        """The answer has reached who asked."""
         ask = self.pending.close(ref)
         if ask is None:
             return
@@ -318,10 +324,10 @@ class Conversation:
             self._lose(ask, reason)
             self._go_on()
 
-    def _lose_asks(self, reason: str) -> None:
-        for ask in self.pending.close_all():
+    def _lose_asks(self, reason: str, *, keep: Sequence[str] = ()) -> None:
+        for ask in self.pending.close_all(keep=keep):
             self._lose(ask, reason)
-        self._clocks.set(Alarm.ASK, None)
+        self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
 
     def _lose(self, ask: OpenAsk, reason: str) -> None:
         if not ask.is_expired:

@@ -15,7 +15,7 @@ from shared.domain.clock import to_text
 from shared.domain.event import Draft, EventType
 from shared.domain.ids import AskId, SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
-from shared.domain.session import EndReason, Mode, SessionStatus
+from shared.domain.session import EndReason, Limits, Mode, SessionStatus
 from shared.domain.turn import Ending, Turn
 from shared.events.owner import Effect
 from shared.store import asks, heads, ownership, sessions, transcripts, turns
@@ -93,6 +93,15 @@ def mode_is(session: SessionId, mode: Mode, before: Mode) -> Fact:
         sessions.patch(connection, session, mode=mode)
 
     return Fact(drafts, (effect,))
+
+
+def limits_are(session: SessionId, limits: Limits) -> Effect:
+    """The session has these bounds now."""
+
+    def effect(connection: Connection) -> None:
+        sessions.patch(connection, session, limits=limits)
+
+    return effect
 
 
 def notice(kind: str, message: str) -> Draft:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 from shared.agents.driver import TurnEnd
 from shared.domain import clock
+from shared.domain.budget import Exhausted, OnBudget
 from shared.domain.session import EndReason, SessionStatus
 from shared.domain.turn import Ending, Turn, TurnStatus
 from shared.domain.usage import to_micro_usd
 from workers.host import facts, reading
 from workers.host.attendance import Attendance, could_not_start
+from workers.host.budgeting import Budgeting, Waits
 from workers.host.clocks import Alarm, Countdown
 from workers.host.commits import Vetoed
 from workers.host.leaving import Leaving
@@ -49,6 +51,7 @@ class Life:
         self._attendance = Attendance(seat, taken_over=seat.epoch > 1)
         self._leaving = Leaving(seat, self._attendance)
         self._obeying = Obeying(seat, self._attendance, done=known.head.done_input)
+        self._budgeting = Budgeting(seat)
         self._next: Turn | None = None
         self._is_over = False
         self.idle_since: float | None = None
@@ -125,6 +128,7 @@ class Life:
         if self._seat.talk.is_stale:
             await self._begin_afresh()
         if self._seat.talk.turn is not None:
+            await self._budgeting.settle()
             self._carry_on()
         elif (reason := self._limit_reached()) is not None:
             await self._end(reason, None)
@@ -154,6 +158,14 @@ class Life:
         seat = self._seat
         self._be_busy()
         self._orders.park = None
+        admission = await self._budgeting.admit(turn)
+        if isinstance(admission, Waits):
+            return
+        if isinstance(admission, Exhausted) and admission.on_budget is OnBudget.STOP:
+            await self._budgeting.refuse(turn, admission)
+            self._next = None
+            self._orders.ring()
+            return
         try:
             await seat.teller.commit(facts.turn_starts(turn, clock.now()))
         except Vetoed:
@@ -163,7 +175,10 @@ class Life:
         seat.status = SessionStatus.RUNNING
         seat.turns_started += turn.attempt == 1
         limit_s = seat.session.spec.limits.turn_s
-        seat.talk.begin(RunningTurn(turn, seat.now(), None if limit_s is None else Countdown(limit_s)))
+        running = RunningTurn(turn, seat.now(), None if limit_s is None else Countdown(limit_s))
+        seat.talk.begin(running)
+        if isinstance(admission, Exhausted):
+            self._budgeting.ask(running, admission)
         self._carry_on()
 
     def _carry_on(self) -> None:
@@ -173,6 +188,8 @@ class Life:
             return
         if running.cut is not None:
             talk.finish(ending_of(TurnEnd(TurnStatus.INTERRUPTED, "interrupted"), running))
+        elif running.held is not None:
+            return
         elif self._attendance.problem is not None:
             problem, self._attendance.problem = self._attendance.problem, None
             talk.finish(failed(problem.message, "start_failed"))
@@ -189,10 +206,14 @@ class Life:
             running.is_sent, running.sent_again = False, True
 
     def _limit_reached(self) -> EndReason | None:
-        limits = self._seat.session.spec.limits
+        self._budgeting.warn_once()
+        spec = self._seat.session.spec
+        limits, meter = spec.limits, self._seat.talk.meter
         if limits.max_turns is not None and self._seat.turns_started >= limits.max_turns:
             return EndReason.MAX_TURNS
-        meter = self._seat.talk.meter
+        if spec.on_budget is OnBudget.ASK:
+            # A human decides, when there is something to be begun.
+            return None
         if limits.max_cost_usd is not None and meter.micro_usd >= to_micro_usd(limits.max_cost_usd):
             return EndReason.MAX_COST
         if limits.max_tokens is not None and meter.tokens >= limits.max_tokens:

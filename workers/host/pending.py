@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -11,6 +11,8 @@ from shared.agents.driver import AskOpen
 from shared.domain.ask import Answer, Ask, AskKind, AskStatus, PermissionAnswer, PlanAnswer, QuestionAnswer, Verdict
 from shared.domain.ids import AskId, SessionId, TurnId, mint_ask
 
+BUDGET_REF: Final = "corral:budget"
+"""The ask that is Corral's own: whether a turn may begin beyond a budget. No agent hears of it."""
 NOBODY: Final = "Nobody answered in time."
 
 
@@ -70,10 +72,11 @@ class Pending:
         """The agent no longer waits for `ref`."""
         return self._open.pop(ref, None)
 
-    def close_all(self) -> list[OpenAsk]:
-        """The agent waits for nothing any more."""
-        closed = list(self._open.values())
-        self._open.clear()
+    def close_all(self, *, keep: Container[str] = ()) -> list[OpenAsk]:
+        """The agent waits for nothing any more; asks whose `ref` is in `keep` are not its own."""
+        closed = [ask for ask in self._open.values() if ask.ref not in keep]
+        for ask in closed:
+            del self._open[ask.ref]
         return closed
 
     @property
