@@ -82,6 +82,7 @@ def opened(settings: Settings) -> Iterator[Edge]:
             files=files,
             folders=tuple(Path(folder) for folder in settings.worker.allowed_folders),
             webhook_rules=AddressRules.read(settings.delivery.allow, settings.delivery.ports),
+            models=settings.agent_models,
         )
         yield Edge(context, Keyring(database, sealer), limiter, client, metrics_open=api.metrics_open)
 

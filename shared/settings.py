@@ -310,6 +310,8 @@ class Settings:
     usage: Usage
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
+    agent_models: Mapping[str, tuple[str, ...]]
+    """`CORRAL_<AGENT>_MODELS`, by lower-case agent name: patterns of models that may be asked for."""
     child_env: Mapping[str, str]
     """`CHILD_ENV_X=v` as `X: v`: what agents get beyond the allow-list."""
     environ: Mapping[str, str]
@@ -362,13 +364,19 @@ def read(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = None
     """
     merged = {**(read_dotenv(dotenv) if dotenv else {}), **(os.environ if environ is None else environ)}
     groups = {name: _read_group(group, merged) for name, group in GROUPS.items()}
-    commands = {
-        name.removeprefix("CORRAL_").removesuffix("_COMMAND").lower(): value
-        for name, value in merged.items()
-        if name.startswith("CORRAL_") and name.endswith("_COMMAND") and value
-    }
+    commands = _by_agent(merged, "COMMAND")
+    models = {agent: parsing.texts(value) for agent, value in _by_agent(merged, "MODELS").items()}
     child = {name.removeprefix("CHILD_ENV_"): value for name, value in merged.items() if name.startswith("CHILD_ENV_")}
-    return Settings(**groups, agent_commands=commands, child_env=child, environ=merged)
+    return Settings(**groups, agent_commands=commands, agent_models=models, child_env=child, environ=merged)
+
+
+def _by_agent(environ: Mapping[str, str], what: str) -> dict[str, str]:
+    """What is set as `CORRAL_<AGENT>_<what>`, by lower-case agent name."""
+    return {
+        name.removeprefix("CORRAL_").removesuffix(f"_{what}").lower(): value
+        for name, value in environ.items()
+        if name.startswith("CORRAL_") and name.endswith(f"_{what}") and value
+    }
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from api.paging import page
@@ -36,7 +37,7 @@ def get_me(call: Call) -> Reply:
 @routes.add(Route("GET", "/v1/agents", replies={200: Shown(AgentPage, "Agents, by name.")}, scope=Scope.READ))
 def list_agents(call: Call) -> Reply:
     """Every agent, what it can do, and which workers are ready for it."""
-    return tell(AgentPage, page([_agent(state) for state in fleet.agents(call.context)], None))
+    return tell(AgentPage, page([_agent(call, state) for state in fleet.agents(call.context)], None))
 
 
 @routes.add(Route("GET", "/v1/agents/<name>", replies={200: Shown(AgentView, "The agent.")}, scope=Scope.READ))
@@ -44,7 +45,7 @@ def get_agent(call: Call) -> Reply:
     """One agent."""
     name = call.path["name"]
     try:
-        return tell(AgentView, _agent(fleet.agent(call.context, name)))
+        return tell(AgentView, _agent(call, fleet.agent(call.context, name)))
     except UnknownAgent as problem:
         # In a path an unknown name is a missing thing; in a body it is a wrong word.
         raise NotFound("agent", name[:64]) from problem
@@ -109,15 +110,24 @@ def revoke_key(call: Call) -> Reply:
     return Reply(204, "")
 
 
-def _agent(state: AgentState) -> dict[str, Any]:
+def _agent(call: Call, state: AgentState) -> dict[str, Any]:
+    readiness, tested = state.readiness, state.abilities.profile.tested
+    # Where programs lie on a worker's disk is the operator's business.
+    is_operator = Scope.ADMIN in call.caller.scopes
     return {
         "name": state.name,
-        "ready": bool(state.readiness.workers),
-        "workers": list(state.readiness.workers),
-        "version": state.readiness.version,
-        "problem": state.readiness.problem,
+        "ready": bool(readiness.workers),
+        "workers": list(readiness.workers),
+        "version": readiness.version,
+        "problem": readiness.problem,
         "modes": sorted(state.abilities.modes),
-        "abilities": state.abilities_shown(),
+        "abilities": state.abilities.shown(readiness.version),
+        "tested": None if tested is None else {"oldest": tested[0], "newest": tested[1]},
+        "is_tested": state.is_tested,
+        "logged_in": readiness.logged_in,
+        "models": list(state.models),
+        "models_bounded": state.models_bounded,
+        "found": [asdict(one) for one in readiness.found] if is_operator else None,
     }
 
 

@@ -82,7 +82,8 @@ def _ending(seen: Seen) -> Reply:
         body=CreateSession,
         problems={
             409: "`budget_exhausted` (with a prompt)",
-            422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`",
+            422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`, "
+            "`model_not_allowed`",
         },
         waits=_waits,
     )

@@ -9,6 +9,24 @@ from api.schemas.paging import list_of
 from shared.domain.tenant import Scope
 
 
+class TestedView(View):
+    """Versions a driver was held to."""
+
+    oldest = shown(fields.String, "The oldest.")
+    newest = shown(fields.String, "The newest.")
+
+
+class FoundView(View):
+    """What one worker has of an agent."""
+
+    worker = shown(fields.String, "The worker's name.")
+    ready = shown(fields.Boolean, "Whether it can start the agent.")
+    version = shown(fields.String, "Version of its program.", maybe=True)
+    problem = shown(fields.String, "What is missing.", maybe=True)
+    path = shown(fields.String, "Where its program is.", maybe=True)
+    logged_in = shown(fields.Boolean, "Whether an account is there; null: nobody can tell.", maybe=True)
+
+
 class AgentView(View):
     """One agent Corral can run."""
 
@@ -18,7 +36,34 @@ class AgentView(View):
     version = shown(fields.String, "Version of its program on one of them.", maybe=True)
     problem = shown(fields.String, "What is missing, where it is not ready.", maybe=True)
     modes = shown(fields.List, "Modes it knows.", cls_or_instance=fields.String())
-    abilities = shown(fields.Dict, "What it can do: `questions, plans, steer, resume, cost, …`.")
+    abilities = shown(
+        fields.Dict, "What it can do in this version: `questions, plans, steer, resume, cost, deny_reason, …`."
+    )
+    tested = fields.Nested(
+        TestedView,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Versions of its program that Corral was held to; null: none is declared."},
+    )
+    is_tested = shown(fields.Boolean, "Whether `version` is among those; null: that cannot be told.", maybe=True)
+    logged_in = shown(
+        fields.Boolean,
+        "Whether a ready worker has an account for it, as far as can be seen without using it; null: nobody can tell. "
+        "A session may bring its own in `env`.",
+        maybe=True,
+    )
+    models = shown(
+        fields.List,
+        "Models it may be asked for, as patterns, where the operator has bounded them; else those known of.",
+        cls_or_instance=fields.String(),
+    )
+    models_bounded = shown(fields.Boolean, "Whether any other model is refused.")
+    found = fields.List(
+        fields.Nested(FoundView),
+        required=True,
+        allow_none=True,
+        metadata={"description": "What each live worker has of it. Null for keys without the scope `admin`."},
+    )
 
 
 AgentPage = list_of(AgentView, "agents")

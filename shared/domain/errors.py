@@ -224,6 +224,20 @@ class AgentNotReady(Refused):
         )
 
 
+class ModelNotAllowed(Refused):
+    """The operator has bounded which models an agent may be asked for."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, agent: str, model: str, allowed: str) -> None:
+        super().__init__(
+            f"{agent} may not be asked for model {model!r} here. Allowed: {allowed}.",
+            agent=agent,
+            model=model,
+            allowed=allowed,
+        )
+
+
 class RateLimited(Unavailable):
     """The key has made its requests of this minute."""
 

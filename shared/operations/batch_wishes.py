@@ -140,7 +140,7 @@ def _field(problem: Refused) -> str:
         return "agent"
     if isinstance(problem, UnknownWorkspaceKind):
         return "workspace.kind"
-    return "mode" if "mode" in problem.facts else "allowed_domains"
+    return next((name for name in ("mode", "model") if name in problem.facts), "allowed_domains")
 
 
 def _check_receivers(context: Context, wishes: Sequence[Wish]) -> None:

@@ -37,4 +37,6 @@ class Context:
     folders: Sequence[Path]
     """Existing folders sessions may be opened on, where this process knows them; the worker has the last word."""
     webhook_rules: AddressRules
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Models an agent may be asked for, as patterns, by agent; one that is missing may be asked for any."""
     lines: LineIndex = field(default_factory=LineIndex)

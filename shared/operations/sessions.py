@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Unpack
 
 from shared.agents.driver import Abilities
-from shared.domain.errors import AgentNotReady, NotFound, UnknownAgent, UnknownWorkspaceKind, Unsupported
+from shared.domain.errors import (
+    AgentNotReady,
+    ModelNotAllowed,
+    NotFound,
+    UnknownAgent,
+    UnknownWorkspaceKind,
+    Unsupported,
+)
 from shared.domain.ids import BatchId, SessionId, TurnId, mint_session
 from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
@@ -134,6 +142,7 @@ def change(context: Context, caller: Caller, session: SessionId, wish: SessionCh
         SessionEnded: mode, model and limits of an ended session stay.
         VersionMismatch: somebody changed it first; the error has the actual version.
         Unsupported: the agent has no such mode.
+        ModelNotAllowed: the operator does not let the agent be asked for this model.
     """
 
     def effect(act: Act) -> Seen:
@@ -214,10 +223,11 @@ def complete(context: Context, new: NewSession) -> SessionSpec:
     """The spec with all that was left open filled in; the webhook is not looked at.
 
     Raises:
-        UnknownAgent, UnknownWorkspaceKind, Unsupported, InvalidField: it cannot be as wished.
+        UnknownAgent, UnknownWorkspaceKind, Unsupported, ModelNotAllowed, InvalidField: it cannot be as wished.
     """
     spec = new.spec
     check_mode(context, spec.agent, _abilities(context, spec.agent), spec.mode)
+    check_model(context, spec.agent, spec.model)
     kind = context.kinds.get(spec.workspace_kind)
     if kind is None:
         raise UnknownWorkspaceKind(spec.workspace_kind, ", ".join(sorted(context.kinds)))
@@ -248,6 +258,17 @@ def check_mode(context: Context, agent: str, abilities: Abilities, mode: Mode) -
         raise Unsupported(
             "Mode bypass is switched off here; the operator can allow it with CORRAL_ALLOW_BYPASS.", mode=mode.value
         )
+
+
+def check_model(context: Context, agent: str, model: str | None) -> None:
+    """Refuse a model the operator does not allow; the agent's own default always is.
+
+    Raises:
+        ModelNotAllowed: with what is allowed.
+    """
+    allowed = context.models.get(agent)
+    if model is not None and allowed is not None and not any(fnmatchcase(model, pattern) for pattern in allowed):
+        raise ModelNotAllowed(agent, model, ", ".join(allowed))
 
 
 def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
@@ -301,6 +322,8 @@ def _store_change(act: Act, found: Session, wish: SessionChange) -> None:
         heads.set_end_by(act.connection, found.id, end_by)
     if isinstance(wish.mode, Mode):
         check_mode(act.context, found.spec.agent, _abilities(act.context, found.spec.agent), wish.mode)
+    if isinstance(wish.model, str):
+        check_model(act.context, found.spec.agent, wish.model)
     sessions.patch(
         act.connection,
         found.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.agents.demo.dialogue import DemoDialogue
-from shared.agents.driver import Abilities, File, Launch, LaunchOptions, TurnEnd
+from shared.agents.driver import Abilities, File, Launch, LaunchOptions, Login, Profile, TurnEnd
 from shared.domain.session import Mode
 
 
@@ -22,6 +22,7 @@ class DemoDriver:
         deny_reason=True,
         changed_input=True,
         allow_always=True,
+        profile=Profile(tested=("1.0", "1.0"), login=Login(is_needed=False), models=("demo-1",)),
     )
     program = "corral-demo-agent"
     version_args: Sequence[str] = ("--version",)
