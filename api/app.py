@@ -16,6 +16,7 @@ from api.problems import MEDIA_TYPE, Problem, from_error, from_fields, from_stat
 from api.resources import (
     asks,
     batches,
+    budgets,
     commands,
     deliveries,
     external,
@@ -29,6 +30,7 @@ from api.resources import (
     prompts,
     sessions,
     turns,
+    usage,
     webhooks,
 )
 from api.routes import EXTENSION, Edge
@@ -55,6 +57,8 @@ RESOURCES = (
     webhooks,
     deliveries,
     fleet,
+    usage,
+    budgets,
     probes,
 )
 

@@ -89,6 +89,7 @@ def opened(settings: Settings) -> Iterator[Edge]:
             folders=tuple(Path(folder) for folder in settings.worker.allowed_folders),
             reporting=Reporting(REPORT_FORMS, scrubs=api.scrub_secrets, heartbeat_s=settings.limits.heartbeat_s),
             webhook_rules=AddressRules.read(settings.delivery.allow, settings.delivery.ports),
+            models=settings.agent_models,
         )
         yield Edge(
             context,

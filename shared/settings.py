@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from shared.domain import parsing
+from shared.domain import parsing, prices
+from shared.domain.prices import PriceTable
 
 T = TypeVar("T")
 
@@ -328,6 +329,32 @@ class Delivery:
     )
 
 
+def _prices(value: str) -> PriceTable:
+    if value.lstrip().startswith("{"):
+        return prices.parse(value)
+    try:
+        text = Path(value).expanduser().read_text(encoding="utf-8")
+    except OSError as problem:
+        msg = f"the file cannot be read: {problem.strerror}"
+        raise ValueError(msg) from problem
+    return prices.parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What turns cost."""
+
+    heading: ClassVar[str] = "Usage"
+    prices: PriceTable = _setting(
+        "CORRAL_PRICES",
+        PriceTable(),
+        "Prices for agents that tell only tokens: a JSON or TOML file, or the JSON itself. US dollars for a million "
+        'tokens by pattern of the model, the first that fits: `{"gpt-5*": {"input": 1.25, "output": 10}}`; '
+        "`cache_read` and `cache_write` where they differ from `input`.",
+        _prices,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The tree."""
@@ -339,8 +366,11 @@ class Settings:
     limits: Limits
     times: Times
     delivery: Delivery
+    usage: Usage
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
+    agent_models: Mapping[str, tuple[str, ...]]
+    """`CORRAL_<AGENT>_MODELS`, by lower-case agent name: patterns of models that may be asked for."""
     child_env: Mapping[str, str]
     """`CHILD_ENV_X=v` as `X: v`: what agents get beyond the allow-list."""
     environ: Mapping[str, str]
@@ -358,6 +388,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "limits": Limits,
     "times": Times,
     "delivery": Delivery,
+    "usage": Usage,
 }
 
 
@@ -380,7 +411,9 @@ def _read_group(group: type[T], environ: Mapping[str, str]) -> T:
 
 def _use_of(group: type[Any], name: str) -> str:
     hint = get_type_hints(group)[name]
-    return {str: "used", Secret: "used", bool: "used", int: "read as a whole number"}.get(hint, "read as a number")
+    return {str: "used", Secret: "used", bool: "used", PriceTable: "used", int: "read as a whole number"}.get(
+        hint, "read as a number"
+    )
 
 
 def read(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = None) -> Settings:
@@ -391,13 +424,19 @@ def read(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = None
     """
     merged = {**(read_dotenv(dotenv) if dotenv else {}), **(os.environ if environ is None else environ)}
     groups = {name: _read_group(group, merged) for name, group in GROUPS.items()}
-    commands = {
-        name.removeprefix("CORRAL_").removesuffix("_COMMAND").lower(): value
-        for name, value in merged.items()
-        if name.startswith("CORRAL_") and name.endswith("_COMMAND") and value
-    }
+    commands = _by_agent(merged, "COMMAND")
+    models = {agent: parsing.texts(value) for agent, value in _by_agent(merged, "MODELS").items()}
     child = {name.removeprefix("CHILD_ENV_"): value for name, value in merged.items() if name.startswith("CHILD_ENV_")}
-    return Settings(**groups, agent_commands=commands, child_env=child, environ=merged)
+    return Settings(**groups, agent_commands=commands, agent_models=models, child_env=child, environ=merged)
+
+
+def _by_agent(environ: Mapping[str, str], what: str) -> dict[str, str]:
+    """What is set as `CORRAL_<AGENT>_<what>`, by lower-case agent name."""
+    return {
+        name.removeprefix("CORRAL_").removesuffix(f"_{what}").lower(): value
+        for name, value in environ.items()
+        if name.startswith("CORRAL_") and name.endswith(f"_{what}") and value
+    }
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

@@ -29,4 +29,8 @@ class AgentList(View):
 @tools.add(Shape("List agents", Nothing, AgentList, Scope.READ, {}))
 def agents_list(asked: Asked) -> Told:
     """Every agent, whether a worker can start it now, and what it can do. `name` is what `session_start` takes."""
-    return {"agents": [agent_fields(state) for state in fleet.agents(asked.context)]}
+    return {
+        "agents": [
+            agent_fields(state, is_operator=Scope.ADMIN in asked.caller.scopes) for state in fleet.agents(asked.context)
+        ]
+    }

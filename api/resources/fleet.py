@@ -36,7 +36,9 @@ def get_me(call: Call) -> Reply:
 @routes.add(Route("GET", "/v1/agents", replies={200: Shown(AgentPage, "Agents, by name.")}, scope=Scope.READ))
 def list_agents(call: Call) -> Reply:
     """Every agent, what it can do, and which workers are ready for it."""
-    return tell(AgentPage, page([agent_fields(state) for state in fleet.agents(call.context)], None))
+    is_operator = Scope.ADMIN in call.caller.scopes
+    shown = [agent_fields(state, is_operator=is_operator) for state in fleet.agents(call.context)]
+    return tell(AgentPage, page(shown, None))
 
 
 @routes.add(Route("GET", "/v1/agents/<name>", replies={200: Shown(AgentView, "The agent.")}, scope=Scope.READ))
@@ -44,7 +46,8 @@ def get_agent(call: Call) -> Reply:
     """One agent."""
     name = call.path["name"]
     try:
-        return tell(AgentView, agent_fields(fleet.agent(call.context, name)))
+        state = fleet.agent(call.context, name)
+        return tell(AgentView, agent_fields(state, is_operator=Scope.ADMIN in call.caller.scopes))
     except UnknownAgent as problem:
         # In a path an unknown name is a missing thing; in a body it is a wrong word.
         raise NotFound("agent", name[:64]) from problem

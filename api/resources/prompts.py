@@ -43,7 +43,7 @@ def accepted(placed: Placed) -> Reply:
         query=WaitQuery,
         body=SendPrompt,
         problems={
-            409: "`session_busy` (with `when_busy: reject`), `queue_full`, `session_ended`",
+            409: "`session_busy` (with `when_busy: reject`), `queue_full`, `session_ended`, `budget_exhausted`",
             422: "`unsupported` (with `when_busy: steer`)",
         },
         waits=waits_for_turn,

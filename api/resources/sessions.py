@@ -81,7 +81,9 @@ def _ending(seen: Seen) -> Reply:
         query=WaitQuery,
         body=CreateSession,
         problems={
-            422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`"
+            409: "`budget_exhausted` (with a prompt)",
+            422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`, "
+            "`model_not_allowed`",
         },
         waits=waits,
     )

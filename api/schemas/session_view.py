@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 from api.schemas import turns
+from api.schemas.usage import totals_of
+from shared.domain.usage import to_micro_usd, to_usd
 from shared.domain.webhook import Endpoint
 from shared.operations.sessions import Created, Seen
 
@@ -26,6 +28,7 @@ def view(seen: Seen) -> dict[str, Any]:
         "model": spec.model,
         "limits": dataclasses.asdict(spec.limits),
         "on_worker_loss": spec.on_worker_loss.value,
+        "on_budget": spec.on_budget.value,
         "ask_timeout_s": spec.ask_timeout_s,
         "allowed_domains": list(spec.allowed_domains),
         "version": session.version,
@@ -34,7 +37,8 @@ def view(seen: Seen) -> dict[str, Any]:
         "forked_from": None if session.origin is None else session.origin.session,
         "last_seq": session.last_seq,
         "turns_started": session.turns_started,
-        "cost_usd": session.cost_usd,
+        "cost_usd": to_usd(to_micro_usd(session.cost_usd)),
+        "usage": totals_of(seen.usage),
         "created_at": session.created_at,
         "updated_at": session.updated_at,
         "ended_at": session.ended_at,

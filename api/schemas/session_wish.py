@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.domain.budget import OnBudget
 from shared.domain.errors import InvalidField
 from shared.domain.session import Mode, OnWorkerLoss, SessionSpec
 from shared.operations.callbacks import SessionWebhook
@@ -27,6 +28,7 @@ def wish_of(body: Mapping[str, Any]) -> NewSession:
         allowed_domains=tuple(body["allowed_domains"]),
         on_worker_loss=OnWorkerLoss(body["on_worker_loss"]),
         ask_timeout_s=body["ask_timeout_s"],
+        on_budget=OnBudget(body["on_budget"]),
     )
     hook = body["webhook"]
     webhook = None if hook is None else SessionWebhook(hook["url"], hook.get("secret"), tuple(hook.get("events", ())))

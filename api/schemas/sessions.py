@@ -26,6 +26,8 @@ from api.schemas.fields import (
 from api.schemas.paging import PageQuery, WaitQuery, list_of
 from api.schemas.prompts import NOT_BLANK, Source
 from api.schemas.turns import MAX_PROMPT, TurnView
+from api.schemas.usage import UsageTotals
+from shared.domain.budget import OnBudget
 from shared.domain.session import Mode, OnWorkerLoss, SessionStatus
 
 YEAR_S = 366 * 86400.0
@@ -55,6 +57,12 @@ class LimitsBody(Request):
         "The session ends when its turns have cost this much.", at_least=0, above=True, at_most=1e9, allow_none=True
     )
     max_turns = whole("The session ends after this many turns.", at_least=1, at_most=1_000_000, allow_none=True)
+    max_tokens = whole(
+        "The session ends when its turns have used this many tokens, cached ones too.",
+        at_least=1,
+        at_most=10**12,
+        allow_none=True,
+    )
 
 
 class StartLimitsBody(LimitsBody):
@@ -150,6 +158,12 @@ class CreateSession(Request):
         OnWorkerLoss,
         load_default=OnWorkerLoss.INTERRUPT.value,
     )
+    on_budget = choice(
+        "What happens when `limits.max_cost_usd` or `limits.max_tokens` is reached: the session ends (`stop`), or its "
+        "next prompt asks a human to lift the limit by a quarter of what it is (`ask`).",
+        OnBudget,
+        load_default=OnBudget.STOP.value,
+    )
     ask_timeout_s = number(
         "An ask nobody answers is denied after this long; 0: never.", at_least=0, at_most=YEAR_S, load_default=300.0
     )
@@ -191,6 +205,7 @@ class LimitsView(View):
     turn_s = shown(fields.Float, "Time of one turn.", maybe=True)
     max_cost_usd = shown(fields.Float, "Cost of all turns.", maybe=True)
     max_turns = shown(fields.Integer, "Number of turns.", maybe=True)
+    max_tokens = shown(fields.Integer, "Tokens of all turns.", maybe=True)
     start_s = shown(fields.Float, "Time to find a worker.", maybe=True)
 
 
@@ -223,6 +238,7 @@ class SessionView(View):
     model = shown(fields.String, "The model that was asked for.", maybe=True)
     limits = fields.Nested(LimitsView, required=True, metadata={"description": "Bounds in force."})
     on_worker_loss = shown(fields.String, "What becomes of a running turn whose worker is lost.")
+    on_budget = shown(fields.String, "What happens when the limit of cost or tokens is reached.")
     ask_timeout_s = shown(fields.Float, "Seconds an ask stays open; 0: for ever.")
     allowed_domains = shown(fields.List, "Hosts the agent may reach.", cls_or_instance=fields.String())
     version = shown(fields.Integer, "Counts changes; send it as `If-Match`.")
@@ -231,7 +247,8 @@ class SessionView(View):
     forked_from = shown(fields.String, "The session whose conversation and files it began with.", maybe=True)
     last_seq = shown(fields.Integer, "Number of its last event.")
     turns_started = shown(fields.Integer, "Turns that reached the agent.")
-    cost_usd = shown(fields.Float, "Cost of all turns so far, where the agent tells.")
+    cost_usd = shown(fields.Float, "Cost of all turns so far, as far as it is known.")
+    usage = fields.Nested(UsageTotals, required=True, metadata={"description": "What its turns used so far."})
     created_at = moment("When it was created.")
     updated_at = moment("When a caller last changed it.")
     ended_at = moment("When it ended.", maybe=True)

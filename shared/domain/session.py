@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from shared.domain.budget import OnBudget
 from shared.domain.ids import KeyId, SessionId, TenantId
 from shared.domain.json import JsonObject
 
@@ -91,6 +92,7 @@ class EndReason(StrEnum):
     LIFETIME = "lifetime_reached"
     MAX_TURNS = "max_turns_reached"
     MAX_COST = "max_cost_reached"
+    MAX_TOKENS = "max_tokens_reached"
     NO_CAPACITY = "no_capacity"
     START_FAILED = "start_failed"
     AGENT_LEFT = "agent_left"
@@ -111,6 +113,7 @@ class Limits:
     """A turn that runs longer is interrupted (stop_reason `turn_limit`). The clock stops while an ask is open."""
     max_cost_usd: float | None = None
     max_turns: int | None = None
+    max_tokens: int | None = None
     start_s: float | None = None
     """A session no worker could take within this time ends `no_capacity`."""
 
@@ -132,6 +135,8 @@ class SessionSpec:
     limits: Limits = field(default_factory=Limits)
     on_worker_loss: OnWorkerLoss = OnWorkerLoss.INTERRUPT
     ask_timeout_s: float = 300.0
+    on_budget: OnBudget = OnBudget.STOP
+    """What happens when `max_cost_usd` or `max_tokens` is reached: the session ends, or a human is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain.batch import ItemKind
+from shared.domain.budget import OnBudget
 from shared.domain.errors import InvalidField, Refused, UnknownAgent, UnknownWorkspaceKind
 from shared.domain.ids import BatchId, SessionId
 from shared.domain.session import Limits, Mode, OnWorkerLoss, SessionSpec
@@ -108,7 +109,9 @@ def decode(kind: ItemKind, session: SessionId | None, text: str, batch: BatchId)
 def _spec(data: dict[str, Any]) -> SessionSpec:
     words = {"mode": Mode(data["mode"]), "on_worker_loss": OnWorkerLoss(data["on_worker_loss"])}
     made = {"limits": Limits(**data["limits"]), "allowed_domains": tuple(data["allowed_domains"])}
-    return SessionSpec(**{**data, **words, **made})
+    # One that the release before accepted says nothing about budgets.
+    on_budget = OnBudget(data.get("on_budget", OnBudget.STOP))
+    return SessionSpec(**{**data, **words, **made, "on_budget": on_budget})
 
 
 def _completed(context: Context, index: int, wish: Wish) -> Wish:
@@ -139,7 +142,7 @@ def _field(problem: Refused) -> str:
         return "agent"
     if isinstance(problem, UnknownWorkspaceKind):
         return "workspace.kind"
-    named = (name for name in ("mode", "agent_session_id") if name in problem.facts)
+    named = (name for name in ("mode", "model", "agent_session_id") if name in problem.facts)
     return next(named, "allowed_domains")
 
 

@@ -51,6 +51,8 @@ class Context:
     """Existing folders sessions may be opened on, where this process knows them; the worker has the last word."""
     webhook_rules: AddressRules
     reporting: Reporting = field(default_factory=Reporting)
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Models an agent may be asked for, as patterns, by agent; one that is missing may be asked for any."""
     lines: LineIndex = field(default_factory=LineIndex)
     finds_transcripts: bool = False
     """Workers look for transcripts of conversations that were begun outside of Corral."""

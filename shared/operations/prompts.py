@@ -12,7 +12,7 @@ from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
 from shared.domain.tenant import Caller
 from shared.domain.turn import Turn, TurnStatus, WhenBusy, split_checkpoint
-from shared.operations import callbacks
+from shared.operations import budgets, callbacks
 from shared.operations.context import Context
 from shared.operations.transaction import Act, Once, carry_out
 from shared.operations.webhook_targets import check_url
@@ -55,6 +55,7 @@ def send(
         SessionEnded: it takes no more prompts.
         SessionBusy: `reject` met a turn in the way.
         QueueFull: too many prompts wait already.
+        BudgetExhausted: the tenant may not spend any more today.
         Unsupported: `steer`, which the agent cannot.
         InvalidField: `callback_url` may not be reached, or nothing comes behind `confirm:`.
     """
@@ -76,7 +77,12 @@ def take(act: Act, session: SessionId, prompt: Prompt) -> Turn:
 
 
 def queue_turn(act: Act, head: Head | None, session: SessionId, prompt: Prompt) -> Turn:
-    """Put one more turn into the session's line, with its input and event. Under the head's lock."""
+    """Put one more turn into the session's line, with its input and event. Under the head's lock.
+
+    Raises:
+        BudgetExhausted: the tenant may not spend any more today.
+    """
+    budgets.check(act)
     text, has_prefix = split_checkpoint(prompt.text)
     confirm = prompt.confirm or has_prefix
     steers = prompt.when_busy is WhenBusy.STEER

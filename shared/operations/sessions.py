@@ -6,23 +6,32 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Unpack
 
 from shared.agents.driver import Abilities
-from shared.domain.errors import AgentNotReady, NotFound, UnknownAgent, UnknownWorkspaceKind, Unsupported
+from shared.domain.errors import (
+    AgentNotReady,
+    ModelNotAllowed,
+    NotFound,
+    UnknownAgent,
+    UnknownWorkspaceKind,
+    Unsupported,
+)
 from shared.domain.ids import BatchId, SessionId, TurnId, mint_session
 from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
 from shared.domain.session import EndReason, Limits, Mode, Origin, Session, SessionSpec, SessionStatus
 from shared.domain.tenant import Caller
 from shared.domain.turn import Turn
+from shared.domain.usage import Totals
 from shared.domain.webhook import Endpoint
 from shared.operations import callbacks, files, prompts
 from shared.operations.context import Context
 from shared.operations.endings import end_under_lock
 from shared.operations.fleet import readiness
 from shared.operations.transaction import Act, Once, carry_out
-from shared.store import external, heads, sessions, transcripts, turns, workers
+from shared.store import external, heads, sessions, transcripts, turns, usage, workers
 from shared.store.heads import Head
 from shared.store.sessions import UNSET, SessionFilter, Unset
 
@@ -73,6 +82,7 @@ class Seen:
     """Sessions that wait for a worker before it; None: it does not wait for one."""
     turn: Turn | None = None
     turn_position: int | None = None
+    usage: Totals = field(default_factory=Totals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,7 @@ def create(context: Context, caller: Caller, new: NewSession, *, once: Once[Crea
     Raises:
         UnknownAgent, UnknownWorkspaceKind, AgentNotReady, Unsupported, InvalidField: it cannot be as wished;
             nothing was made.
+        BudgetExhausted: the tenant may not spend any more today, and there is a prompt.
     """
     spec = complete(context, new)
     if new.webhook is not None:
@@ -122,7 +133,8 @@ def get(context: Context, caller: Caller, session: SessionId, *, turn: TurnId | 
         if turn and (wanted is None or wanted.session != session):
             raise NotFound("turn", turn)
         place = heads.queue_position(connection, session)
-        return Seen(found, place, wanted, prompts.place_of(connection, wanted))
+        used = usage.of_session(connection, session)
+        return Seen(found, place, wanted, prompts.place_of(connection, wanted), used)
 
 
 def page(context: Context, caller: Caller, **filters: Unpack[SessionFilter]) -> tuple[list[Seen], str | None]:
@@ -133,8 +145,13 @@ def page(context: Context, caller: Caller, **filters: Unpack[SessionFilter]) -> 
     """
     with context.db.read() as connection:
         found, onward = sessions.page(connection, caller.tenant, **filters)
+        used = usage.of_sessions(connection, [one.id for one in found])
         return [
-            Seen(one, heads.queue_position(connection, one.id) if one.status is SessionStatus.STARTING else None)
+            Seen(
+                one,
+                heads.queue_position(connection, one.id) if one.status is SessionStatus.STARTING else None,
+                usage=used.get(one.id, Totals()),
+            )
             for one in found
         ], onward
 
@@ -147,6 +164,7 @@ def change(context: Context, caller: Caller, session: SessionId, wish: SessionCh
         SessionEnded: mode, model and limits of an ended session stay.
         VersionMismatch: somebody changed it first; the error has the actual version.
         Unsupported: the agent has no such mode.
+        ModelNotAllowed: the operator does not let the agent be asked for this model.
     """
 
     def effect(act: Act) -> Seen:
@@ -158,7 +176,8 @@ def change(context: Context, caller: Caller, session: SessionId, wish: SessionCh
         _store_change(act, found, wish)
         _tell_host(act, head, found, wish)
         changed = sessions.get(act.connection, caller.tenant, session, context.sealer)
-        return Seen(changed or found, heads.queue_position(act.connection, session))
+        used = usage.of_session(act.connection, session)
+        return Seen(changed or found, heads.queue_position(act.connection, session), usage=used)
 
     return carry_out(context, caller, None, effect)
 
@@ -193,7 +212,8 @@ def terminate(
         found = sessions.get(act.connection, caller.tenant, session, context.sealer)
         if found is None:
             raise NotFound("session", session)
-        return Seen(found, heads.queue_position(act.connection, session))
+        used = usage.of_session(act.connection, session)
+        return Seen(found, heads.queue_position(act.connection, session), usage=used)
 
     seen = carry_out(context, caller, once, effect)
     if has_ended and remove_workspace:
@@ -236,10 +256,11 @@ def complete(context: Context, new: NewSession) -> SessionSpec:
     """The spec with all that was left open filled in; the webhook is not looked at.
 
     Raises:
-        UnknownAgent, UnknownWorkspaceKind, Unsupported, InvalidField: it cannot be as wished.
+        UnknownAgent, UnknownWorkspaceKind, Unsupported, ModelNotAllowed, InvalidField: it cannot be as wished.
     """
     spec = new.spec
     check_mode(context, spec.agent, _abilities(context, spec.agent), spec.mode)
+    check_model(context, spec.agent, spec.model)
     kind = context.kinds.get(spec.workspace_kind)
     if kind is None:
         raise UnknownWorkspaceKind(spec.workspace_kind, ", ".join(sorted(context.kinds)))
@@ -272,6 +293,17 @@ def check_mode(context: Context, agent: str, abilities: Abilities, mode: Mode) -
         raise Unsupported(
             "Mode bypass is switched off here; the operator can allow it with CORRAL_ALLOW_BYPASS.", mode=mode.value
         )
+
+
+def check_model(context: Context, agent: str, model: str | None) -> None:
+    """Refuse a model the operator does not allow; the agent's own default always is.
+
+    Raises:
+        ModelNotAllowed: with what is allowed.
+    """
+    allowed = context.models.get(agent)
+    if model is not None and allowed is not None and not any(fnmatchcase(model, pattern) for pattern in allowed):
+        raise ModelNotAllowed(agent, model, ", ".join(allowed))
 
 
 def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
@@ -367,6 +399,8 @@ def _store_change(act: Act, found: Session, wish: SessionChange) -> None:
         heads.set_end_by(act.connection, found.id, end_by)
     if isinstance(wish.mode, Mode):
         check_mode(act.context, found.spec.agent, _abilities(act.context, found.spec.agent), wish.mode)
+    if isinstance(wish.model, str):
+        check_model(act.context, found.spec.agent, wish.model)
     sessions.patch(
         act.connection,
         found.id,

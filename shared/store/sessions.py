@@ -12,6 +12,7 @@ from typing import NotRequired, TypedDict, Unpack
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from shared.domain.budget import OnBudget
 from shared.domain.clock import now
 from shared.domain.errors import NotFound, VersionMismatch
 from shared.domain.event import storable
@@ -90,6 +91,7 @@ def create(connection: Connection, spec: SessionSpec, **new: Unpack[NewSession])
             on_worker_loss=spec.on_worker_loss,
             ask_timeout_s=spec.ask_timeout_s,
             origin=None if (origin := new.get("origin")) is None else dataclasses.asdict(origin),
+            on_budget=spec.on_budget,
             created_at=new["at"],
             updated_at=new["at"],
         )
@@ -290,6 +292,7 @@ def _spec(row: Row, sealer: Sealer | None) -> SessionSpec:
         limits=_limits(row.limits),
         on_worker_loss=OnWorkerLoss(row.on_worker_loss),
         ask_timeout_s=row.ask_timeout_s,
+        on_budget=OnBudget.STOP if row.on_budget is None else OnBudget(row.on_budget),
     )
 
 

@@ -62,6 +62,8 @@ sessions = sa.Table(
     sa.Column("limits", Json, nullable=False),
     sa.Column("on_worker_loss", sa.Text, nullable=False),
     sa.Column("ask_timeout_s", sa.Float, nullable=False),
+    # Null: stop.
+    sa.Column("on_budget", sa.Text),
     sa.Column("version", sa.Integer, nullable=False, default=1),
     sa.Column("agent_session_id", sa.Text),
     # The agent's conversation it begins with (fork, attach); null: a fresh one.
@@ -148,6 +150,7 @@ turns = sa.Table(
     sa.Column("command", sa.Text),
     # Null where a release before checkpoints made it.
     sa.Column("confirm", sa.Boolean),
+    sa.Column("cost_source", sa.Text),
     sa.Index("ix_turns_session_position", "session_id", "position"),
     sa.Index("ix_turns_session_status", "session_id", "status"),
 )

@@ -165,6 +165,24 @@ TURNS_ENDED = counter(
     "Many failed ones of one reason: look for turn.ended in the log.",
     ("status", "stop_reason"),
 )
+TURN_TOKENS = counter(
+    "corral_turn_tokens",
+    "Tokens of turns that ended on this worker, by agent and kind: input, output, cache_read, cache_write.",
+    "GET /v1/usage tells whose they were. Much input beside little cache_read: prompts are not cached.",
+    ("agent", "kind"),
+)
+TURN_COST = counter(
+    "corral_turn_cost_usd",
+    "US dollars of turns that ended on this worker, by agent and source: agent, price_table.",
+    "GET /v1/usage tells whose they were. Standing still while corral_turn_tokens grows: CORRAL_PRICES lacks a model.",
+    ("agent", "source"),
+)
+BUDGET_STOPS = counter(
+    "corral_budget_stops",
+    "Turns that would have begun beyond a spent budget, by scope (session, tenant_day) and outcome: stopped, asked.",
+    "Look at GET /v1/usage and GET /v1/budget of the tenant; raise its budget, or answer its asks.",
+    ("scope", "outcome"),
+)
 AGENT_STARTS = counter(
     "corral_agent_starts",
     "Starts of agent processes by agent and outcome: ready, failed.",

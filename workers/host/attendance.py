@@ -9,7 +9,9 @@ from typing import Final
 import structlog
 
 from shared.agents.driver import ExitStatus
+from shared.domain.budget import OnBudget
 from shared.domain.event import Draft, EventType
+from shared.domain.usage import to_usd
 from shared.telemetry import metrics
 from workers.host import attaching, facts, reading, start
 from workers.host.agent import Agent, Started
@@ -151,7 +153,8 @@ class Attendance:
         # Before its first prompt an agent may have kept nothing that could be resumed, but what it began with.
         known = talk.agent_session_id if seat.turns_started else (origin.conversation if origin else None)
         forks = not seat.turns_started and origin is not None and origin.fork
-        limit = spec.limits.max_cost_usd
+        # Where a human is asked about a limit, that is between two turns: none is cut off by the agent itself.
+        limit = None if spec.on_budget is OnBudget.ASK else spec.limits.max_cost_usd
         return Plan(
             session=seat.session,
             mode=talk.mode,
@@ -159,7 +162,7 @@ class Attendance:
             conversation=None if self._afresh else known,
             fork=forks and not self._afresh,
             mirrored=known,
-            cost_left_usd=None if limit is None else max(0.0, limit - talk.cost_usd),
+            cost_left_usd=None if limit is None else max(0.0, limit - to_usd(talk.meter.micro_usd)),
             clear_leftovers=self._clear_leftovers,
         )
 

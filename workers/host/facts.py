@@ -15,7 +15,7 @@ from shared.domain.clock import to_text
 from shared.domain.event import Draft, EventType
 from shared.domain.ids import AskId, SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
-from shared.domain.session import EndReason, Mode, SessionStatus
+from shared.domain.session import EndReason, Limits, Mode, SessionStatus
 from shared.domain.turn import Ending, Turn, TurnStatus
 from shared.events.owner import Effect
 from shared.store import asks, heads, ownership, sessions, transcripts, turns
@@ -95,6 +95,15 @@ def mode_is(session: SessionId, mode: Mode, before: Mode) -> Fact:
     return Fact(drafts, (effect,))
 
 
+def limits_are(session: SessionId, limits: Limits) -> Effect:
+    """The session has these bounds now."""
+
+    def effect(connection: Connection) -> None:
+        sessions.patch(connection, session, limits=limits)
+
+    return effect
+
+
 def notice(kind: str, message: str) -> Draft:
     """Something worth telling that changes no state."""
     return Draft(EventType.NOTICE, {"kind": kind, "message": message})
@@ -141,8 +150,6 @@ def turn_ends(turn: Turn, ending: Ending, at: datetime, *, duration_s: float | N
     def effect(connection: Connection) -> None:
         if not turns.end(connection, turn.id, ending, at):
             raise Vetoed
-        if ending.cost_usd:
-            sessions.add_usage(connection, turn.session, cost_usd=ending.cost_usd)
 
     return Fact((Draft(EventType.TURN_ENDED, data, turn.id),), (effect,))
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from shared.agents.driver import TurnEnd
 from shared.domain import clock
 from shared.domain.ask import AskStatus
+from shared.domain.budget import Exhausted, OnBudget
 from shared.domain.session import EndReason, SessionStatus
 from shared.domain.turn import Ending, Turn, TurnStatus
+from shared.domain.usage import to_micro_usd
 from workers.host import checkpoint, facts, reading
 from workers.host.attendance import Attendance, could_not_start
+from workers.host.budgeting import Admitted, Budgeting, Waits
 from workers.host.clocks import Alarm, Countdown
 from workers.host.commits import Vetoed
 from workers.host.leaving import Leaving
@@ -49,6 +52,7 @@ class Life:
         self._attendance = Attendance(seat, taken_over=seat.epoch > 1)
         self._leaving = Leaving(seat, self._attendance)
         self._obeying = Obeying(seat, self._attendance, done=known.head.done_input)
+        self._budgeting = Budgeting(seat)
         self._next: Turn | None = None
         self._is_over = False
         self.idle_since: float | None = None
@@ -87,7 +91,7 @@ class Life:
         for turn in known.left_turns:
             if turn is turn_held:
                 continue
-            ending = Ending(TurnStatus.INTERRUPTED, "worker_lost")
+            ending = Ending(TurnStatus.INTERRUPTED, "worker_lost").with_spent(known.left_spent.get(turn.id))
             self._seat.teller.tell(facts.turn_ends(turn, ending, moment))
 
     async def _sleep(self) -> None:
@@ -137,6 +141,7 @@ class Life:
             await self._begin_afresh()
         is_leaving = self._obeying.is_draining and self._seat.talk.pending.is_held
         if self._seat.talk.turn is not None and not is_leaving:
+            await self._budgeting.settle()
             await self._carry_on()
         elif (reason := self._limit_reached()) is not None:
             await self._end(reason, None)
@@ -168,6 +173,14 @@ class Life:
         seat = self._seat
         self._be_busy()
         self._orders.park = None
+        admission = await self._budgeting.admit(turn)
+        if isinstance(admission, Waits):
+            return
+        if isinstance(admission, Exhausted) and admission.on_budget is OnBudget.STOP:
+            await self._budgeting.refuse(turn, admission)
+            self._next = None
+            self._orders.ring()
+            return
         try:
             await seat.teller.commit(facts.turn_starts(turn, clock.now()))
         except Vetoed:
@@ -180,6 +193,8 @@ class Life:
         # A first one whose host was lost between letting it go and sending it.
         running.is_uncounted = turn.confirm and seat.turns_started == 0
         seat.talk.begin(running)
+        if isinstance(admission, Exhausted):
+            self._budgeting.ask(running, admission)
         await self._carry_on()
 
     def _running(self, turn: Turn) -> RunningTurn:
@@ -212,18 +227,33 @@ class Life:
             return
         if running.cut is not None:
             talk.finish(ending_of(TurnEnd(TurnStatus.INTERRUPTED, "interrupted"), running))
-        elif talk.pending.is_held:
+        elif talk.pending.is_held or running.held is not None:
             return
         elif self._attendance.problem is not None:
             problem, self._attendance.problem = self._attendance.problem, None
             talk.finish(failed(problem.message, "start_failed"))
             self._orders.park = "start_failed"
         elif self._attendance.is_up:
-            if running.is_uncounted:
-                await self._count(running)
-            talk.prompt()
+            if not running.is_uncounted or await self._may_go_on(running):
+                talk.prompt()
         else:
             self._attendance.bring_up()
+
+    async def _may_go_on(self, running: RunningTurn) -> bool:
+        """Whether a turn that was held at its checkpoint may begin in earnest: budgets are looked at only now."""
+        admission = await self._budgeting.admit(running.turn)
+        match admission:
+            case Waits():
+                return False
+            case Exhausted(on_budget=OnBudget.ASK):
+                self._budgeting.ask(running, admission)
+                return False
+            case Exhausted():
+                self._budgeting.stop(admission)
+                return False
+            case Admitted():
+                await self._count(running)
+                return True
 
     async def _count(self, running: RunningTurn) -> None:
         """Catch up on what a turn that was held had not come to: it began before its agent was looked at."""
@@ -239,11 +269,18 @@ class Life:
             running.is_sent, running.sent_again = False, True
 
     def _limit_reached(self) -> EndReason | None:
-        limits = self._seat.session.spec.limits
+        self._budgeting.warn_once()
+        spec = self._seat.session.spec
+        limits, meter = spec.limits, self._seat.talk.meter
         if limits.max_turns is not None and self._seat.turns_started >= limits.max_turns:
             return EndReason.MAX_TURNS
-        if limits.max_cost_usd is not None and self._seat.talk.cost_usd >= limits.max_cost_usd:
+        if spec.on_budget is OnBudget.ASK:
+            # A human decides, when there is something to be begun.
+            return None
+        if limits.max_cost_usd is not None and meter.micro_usd >= to_micro_usd(limits.max_cost_usd):
             return EndReason.MAX_COST
+        if limits.max_tokens is not None and meter.tokens >= limits.max_tokens:
+            return EndReason.MAX_TOKENS
         return None
 
     async def _fail_start(self) -> None:

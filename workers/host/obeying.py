@@ -117,6 +117,7 @@ class Obeying:
             agent.say(SetMode(mode))
         if self._has_model_wish:
             self._has_model_wish = False
+            self._seat.talk.meter.model = self._seat.model
             agent.say(SetModel(self._seat.model))
 
     # --- asks -------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from shared.agents.driver import AskOpen
 from shared.domain.ask import Answer, Ask, AskKind, AskStatus, PermissionAnswer, PlanAnswer, QuestionAnswer, Verdict
 from shared.domain.ids import AskId, SessionId, TurnId, mint_ask
 
+BUDGET_REF: Final = "corral:budget"
+"""The ask that is Corral's own: whether a turn may begin beyond a budget. No agent hears of it."""
 NOBODY: Final = "Nobody answered in time."
 
 
@@ -27,7 +29,12 @@ class OpenAsk:
     is_expired: bool = False
     """Whether what the agent is being told is that nobody answered."""
     is_checkpoint: bool = False
-    """Whether Corral asks, and no agent waits."""
+    """Whether a turn is held at a checkpoint by it."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Corral asks, and no agent waits."""
+        return self.is_checkpoint or self.ref == BUDGET_REF
 
 
 class Pending:
@@ -90,8 +97,8 @@ class Pending:
 
     def close_agents(self) -> list[OpenAsk]:
         """The agent waits for nothing any more."""
-        closed = [ask for ask in self._open.values() if not ask.is_checkpoint]
-        self._open = {ref: ask for ref, ask in self._open.items() if ask.is_checkpoint}
+        closed = [ask for ask in self._open.values() if not ask.is_ours]
+        self._open = {ref: ask for ref, ask in self._open.items() if ask.is_ours}
         return closed
 
     @property

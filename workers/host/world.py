@@ -12,6 +12,7 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 from shared.agents.driver import Driver
 from shared.channel.publisher import Publisher
 from shared.domain.ids import Incarnation, SessionId
+from shared.domain.prices import PriceTable
 from shared.settings import Times
 from shared.store.database import Database, DatabaseAway
 from shared.store.sealing import Sealer
@@ -84,6 +85,8 @@ class World:
     allow_bypass: bool = False
     attach_folders: Sequence[Path] = ()
     """Where transcripts of conversations lie that were begun outside of Corral and may be gone on with."""
+    prices: PriceTable = field(default_factory=PriceTable)
+    """What tokens cost where an agent does not tell."""
 
 
 class Threads:

@@ -22,7 +22,7 @@ from shared.domain.turn import MAX_ATTEMPTS, Ending, Turn, TurnStatus
 from shared.events import owner
 from shared.events.codec import prepare
 from shared.events.owner import Effect, Entry
-from shared.store import asks, heads, inputs, ownership, sessions, turns, workers
+from shared.store import asks, heads, inputs, ownership, sessions, turns, usage, workers
 from shared.store.database import Connection, Database
 from shared.store.heads import Head
 from shared.telemetry import metrics
@@ -157,7 +157,8 @@ def _plan(connection: Connection, session: SessionId) -> _Plan:
     fates = [_fate(turn, repeats=repeats, is_cancelled=turn.id in cancelled) for turn in running]
     told = [_ask_lost(ask, moment) for ask in unresolved if not (ask.is_checkpoint and ask.turn in held)]
     told += [
-        _repeat(turn) if fate is None else _end(turn, fate, moment) for turn, fate in zip(running, fates, strict=True)
+        _repeat(turn) if fate is None else _end(turn, _with_spent(connection, turn, fate), moment)
+        for turn, fate in zip(running, fates, strict=True)
     ]
     goes_on = None in fates or len(open_turns) > len(running)
     left = _leave(connection, head, moment if goes_on else None, is_held=len(begun) > len(running))
@@ -180,6 +181,11 @@ def _fate(turn: Turn, *, repeats: bool, is_cancelled: bool) -> Ending | None:
     if turn.attempt < MAX_ATTEMPTS:
         return None
     return Ending(TurnStatus.FAILED, "poison", error=f"The worker was lost {turn.attempt} times during this turn.")
+
+
+def _with_spent(connection: Connection, turn: Turn, fate: Ending) -> Ending:
+    """What the agent said to have used before its worker was lost was used."""
+    return fate.with_spent(usage.told(connection, turn.session, turn.id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from shared.agents.claude import outcome
 from shared.agents.claude.dialogue import ClaudeDialogue
 from shared.agents.claude.modes import CLAUDE_MODES
 from shared.agents.claude.transcript import CONFIG_DIR, conversation_id, laid_down, path_of
-from shared.agents.driver import Abilities, Dialogue, File, Launch, LaunchOptions, TurnEnd
+from shared.agents.driver import Abilities, Dialogue, File, Launch, LaunchOptions, Login, Profile, TurnEnd
 from shared.domain.session import Mode
 
 _MCP_FILE = "mcp.json"
@@ -51,6 +51,20 @@ class ClaudeDriver:
         fork=True,
         attach=True,
         commands=frozenset({"clear", "compact", "context", "model", "plan", "rename", "usage"}),
+        profile=Profile(
+            tested=("2.1.197", "2.1.329"),
+            # Each session has a configuration directory of its own, so a login of the operator's is not seen.
+            login=Login(
+                variables=(
+                    "ANTHROPIC_API_KEY",
+                    "ANTHROPIC_AUTH_TOKEN",
+                    "CLAUDE_CODE_OAUTH_TOKEN",
+                    "CLAUDE_CODE_USE_BEDROCK",
+                    "CLAUDE_CODE_USE_VERTEX",
+                )
+            ),
+            models=("default", "opus", "sonnet", "haiku"),
+        ),
     )
 
     def launch(self, options: LaunchOptions) -> Launch:

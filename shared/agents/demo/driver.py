@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.agents.demo.dialogue import DemoDialogue
-from shared.agents.driver import Abilities, File, Launch, LaunchOptions, TurnEnd
+from shared.agents.driver import Abilities, File, Launch, LaunchOptions, Login, Profile, TurnEnd
 from shared.domain.session import Mode
 
 
@@ -26,6 +26,7 @@ class DemoDriver:
         fork=True,
         attach=True,
         commands=frozenset({"clear", "compact", "context", "model"}),
+        profile=Profile(tested=("1.0", "1.0"), login=Login(is_needed=False), models=("demo-1",)),
     )
     program = "corral-demo-agent"
     version_args: Sequence[str] = ("--version",)
