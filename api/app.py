@@ -22,6 +22,7 @@ from api.resources import (
     fleet,
     forks,
     history,
+    links,
     probes,
     prompts,
     sessions,
@@ -43,6 +44,7 @@ RESOURCES = (
     commands,
     turns,
     asks,
+    links,
     batches,
     history,
     files,
@@ -118,12 +120,18 @@ def _tell(response: flask.Response, route: str, duration_s: float) -> None:
         "request.served",
         method=flask.request.method,
         route=route,
-        path=flask.request.path,
+        path=_path(),
         status=response.status_code,
         duration_s=round(duration_s, 4),
         tenant=caller.tenant if caller else None,
         key=caller.key if caller else None,
     )
+
+
+def _path() -> str:
+    """The request's path for the log; the path of a link is a secret."""
+    path = flask.request.path
+    return f"{links.PREFIX}…" if path.startswith(links.PREFIX) else path
 
 
 def _on_error(error: CorralError) -> flask.Response:
@@ -132,7 +140,7 @@ def _on_error(error: CorralError) -> flask.Response:
 
 def _on_surprise(error: Exception) -> flask.Response:
     # Here the surprise ends: the caller learns a request id, the operator the whole story.
-    log.error("request.failed", path=flask.request.path, method=flask.request.method, exc_info=error)
+    log.error("request.failed", path=_path(), method=flask.request.method, exc_info=error)
     return _respond(from_status(500, "Something went wrong here. It has been logged under this request id."))
 
 

@@ -71,6 +71,8 @@ def opened(settings: Settings) -> Iterator[Edge]:
         stack.callback(files.close)
         limiter = Limiter(core.redis_url, api.rate_limit)
         stack.callback(limiter.close)
+        link_limiter = Limiter(core.redis_url, api.link_rate_limit)
+        stack.callback(link_limiter.close)
         client = stack.enter_context(connect(core.redis_url, timeout_s=_PING_S))
         context = Context(
             db=database,
@@ -87,7 +89,15 @@ def opened(settings: Settings) -> Iterator[Edge]:
             folders=tuple(Path(folder) for folder in settings.worker.allowed_folders),
             webhook_rules=AddressRules.read(settings.delivery.allow, settings.delivery.ports),
         )
-        yield Edge(context, Keyring(database, sealer), limiter, client, metrics_open=api.metrics_open)
+        yield Edge(
+            context,
+            Keyring(database, sealer),
+            limiter,
+            client,
+            link_limiter=link_limiter,
+            public_url=_public_url(settings),
+            metrics_open=api.metrics_open,
+        )
 
 
 def make_shell(edge: Edge, settings: Settings) -> Shell:
@@ -154,6 +164,12 @@ def _mcp_options(settings: Settings) -> DoorOptions | None:
         streams=mcp.streams,
         body_limit=settings.api.body_limit,
     )
+
+
+def _public_url(settings: Settings) -> str:
+    api = settings.api
+    host = "localhost" if api.host in {"0.0.0.0", "::", ""} else api.host  # noqa: S104 - read, not bound
+    return (api.public_url or f"http://{f'[{host}]' if ':' in host else host}:{api.port}").rstrip("/")
 
 
 def _limits(settings: Settings) -> session.Limits:

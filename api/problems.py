@@ -132,7 +132,9 @@ def _below(path: tuple[str, ...], name: object) -> tuple[str, ...]:
 def _headers(status: int, details: Mapping[str, JsonValue]) -> Mapping[str, str]:
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="corral"'}
-    if status in {429, 503}:
-        wished = details.get("retry_after_s")
-        return {"Retry-After": str(max(1, round(wished)) if isinstance(wished, int | float) else RETRY_AFTER_S)}
-    return {}
+    if status not in {429, 503}:
+        return {}
+    wished = details.get("retry_after_s")
+    after_s = max(1, round(wished)) if isinstance(wished, int | float) else RETRY_AFTER_S
+    used_up = {"RateLimit": f'"key";r=0;t={after_s}'} if status == 429 else {}
+    return {"Retry-After": str(after_s), **used_up}

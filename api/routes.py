@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
@@ -52,6 +52,10 @@ class Edge:
     keyring: Keyring
     limiter: Limiter
     redis: redis.Redis
+    link_limiter: Limiter
+    """Counts what needs no key: visits of links."""
+    public_url: str
+    """Where callers reach the API, without a slash at its end."""
     metrics_open: bool = True
     """Whether /metrics asks for no key."""
 
@@ -76,6 +80,10 @@ class Call:
     query: Mapping[str, Any]
     body: Mapping[str, Any]
     headers: Mapping[str, str]
+    form: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of a page: the fields of its form."""
+    address: str = ""
+    """Where the request came from, as far as it can be told."""
     _key: str | None = None
     _route: str = ""
     _body_hash: str = ""
@@ -104,7 +112,7 @@ class Call:
         def render(result: Result) -> Answer:
             made = reply(result)
             text = made.content if isinstance(made.content, str) else made.content.decode()
-            return Answer(made.status, text)
+            return Answer(made.status, text, made.headers)
 
         return Once(self._route, self._key, self._body_hash, render)
 
@@ -136,11 +144,13 @@ class Route:
     waits: Callable[[JsonObject, Mapping[str, Any]], Waiting | None] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers of this route, with what they mean."""
+    is_page: bool = False
+    """Whether people meet it: it answers with HTML and takes a form."""
 
     @property
     def is_repeatable(self) -> bool:
         """Whether an `Idempotency-Key` is taken."""
-        return self.method == "POST"
+        return self.method == "POST" and not self.is_page
 
 
 class StrictParser(FlaskParser):
@@ -207,6 +217,8 @@ def tell(schema: type[ma.Schema], value: object, status: int = 200, **headers: s
 
 def problems_of(route: Route) -> Mapping[int, str]:
     """Every problem status of a route, with the codes it may carry."""
+    if route.is_page:
+        return {413: "`body_too_large`", 500: "`internal_error`"}
     found = {413: "`body_too_large`", 422: "`invalid_request`, `invalid_field`", 500: "`internal_error`"}
     if route.scope is not None:
         found |= {
@@ -270,13 +282,17 @@ def _named(view: functools.partial[flask.Response], handler: Handler) -> Callabl
 def _answer(route: Route, handler: Handler, given: dict[str, Any]) -> flask.Response:
     query, body = given.pop("query", {}), given.pop("body", {})
     call = Call(edge(), flask.g.get("caller", NOBODY), given, query, body, _headers())
+    if route.is_page:
+        form = flask.request.form.to_dict(flat=False)
+        call = replace(call, form=form, address=flask.request.remote_addr or "")
     if route.is_repeatable and (key := _idempotency_key()) is not None:
         digest = hashlib.sha256(flask.request.get_data()).hexdigest()
         call = replace(call, _key=key, _route=f"{route.method} {flask.request.path}"[:500], _body_hash=digest)
     try:
         reply = handler(call)
     except Replayed as replayed:
-        reply = Reply(replayed.answer.status, replayed.answer.text, headers={"Idempotent-Replayed": "true"})
+        again = replayed.answer
+        reply = Reply(again.status, again.text, headers={**again.headers, "Idempotent-Replayed": "true"})
     response = flask.Response(reply.content, reply.status, dict(reply.headers), content_type=reply.media_type)
     if route.waits is not None and (waiting := route.waits(json.loads(reply.content), query)) is not None:
         response.headers[WAIT_HEADER] = waiting.header()
@@ -308,6 +324,8 @@ def _extras(route: Route, operation: str) -> dict[str, Any]:
         for name, about in words.items()
     ]
     extras: dict[str, Any] = {"operationId": operation, "x-headers": parameters}
+    if route.is_page and route.method == "POST":
+        extras["requestBody"] = {"content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}}
     if route.scope is None:
         extras["security"] = []
     else:

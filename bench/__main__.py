@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import report, scenarios
+from bench.asks import asks
 from bench.doorbell import doorbell
 from bench.mcp import mcp
 from bench.report import Desk, Figure
@@ -61,7 +62,7 @@ def measure(kind: str, only: list[str], scale: float, figures: list[Figure]) -> 
                 client=fleet.client(),
                 scale=scale,
             )
-            for scenario in (doorbell, *scenarios.ALL, mcp):
+            for scenario in (doorbell, asks, *scenarios.ALL, mcp):
                 if not only or scenario.__name__ in only:
                     asyncio.run(scenario(bench, Desk(scenario.__name__, kind, figures)))
     finally:

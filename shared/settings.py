@@ -99,7 +99,7 @@ class Api:
         "CORRAL_PUBLIC_URL",
         "",
         "Where callers reach the API; used in links. Derived from host and port where unset.",
-        str,
+        parsing.url("http://", "https://"),
     )
     threads: int = _setting("CORRAL_API_THREADS", 16, "Threads that run the synchronous part.", int)
     body_limit: int = _setting("CORRAL_BODY_LIMIT", 1024 * 1024, "Largest request body, bytes.", int)
@@ -109,6 +109,13 @@ class Api:
     )
     rate_limit: int = _setting(
         "CORRAL_RATE_LIMIT", 6000, "Requests a key may make a minute; 0 switches the limit off.", int
+    )
+    link_rate_limit: int = _setting(
+        "CORRAL_LINK_RATE_LIMIT",
+        60,
+        "Requests a minute that one link to an ask takes, and that one address may make to links that do not exist; "
+        "0 switches the limit off.",
+        int,
     )
     metrics_open: bool = _setting(
         "CORRAL_METRICS_OPEN", True, "Serve /metrics without a key. Switch off where the port is public.", parsing.flag

@@ -55,6 +55,8 @@ def send_prompt(call: Call) -> Reply:
     With `wait_s` the answer comes when the turn is over (200), or after that time as it then is (202).
     """
     body = call.body
-    prompt = Prompt(body["text"], WhenBusy(body["when_busy"]), body["callback_url"], body["source"])
+    prompt = Prompt(
+        body["text"], WhenBusy(body["when_busy"]), body["callback_url"], body["source"], confirm=body["confirm"]
+    )
     session = call.id("session_id", "ses", SessionId)
     return accepted(prompts.send(call.context, call.caller, session, prompt, once=call.once(accepted)))

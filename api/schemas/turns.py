@@ -36,6 +36,7 @@ class TurnView(View):
     text = shown(fields.String, "The prompt, or the command as one would type it.")
     command = shown(fields.String, "Name of the slash command it is; null: a prompt.", maybe=True)
     source = shown(fields.String, "Where the prompt came from.")
+    confirm = shown(fields.Boolean, "Whether it stops at a checkpoint before it runs.")
     queue_position = shown(
         fields.Integer, "Prompts that come before it in the session; 0: it is next. Null once it runs.", maybe=True
     )
@@ -78,6 +79,7 @@ def fields_of(turn: Turn, queue_position: int | None) -> dict[str, Any]:
         "text": turn.text,
         "command": turn.command,
         "source": turn.source,
+        "confirm": turn.confirm,
         "queue_position": queue_position,
         "attempt": turn.attempt,
         "callback_url": turn.callback_url,

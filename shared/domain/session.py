@@ -28,7 +28,13 @@ SESSION_MOVES: Mapping[SessionStatus, frozenset[SessionStatus]] = {
         {SessionStatus.IDLE, SessionStatus.RUNNING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
     ),
     SessionStatus.IDLE: frozenset(
-        {SessionStatus.RUNNING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
+        {
+            SessionStatus.RUNNING,
+            SessionStatus.WAITING,
+            SessionStatus.PARKED,
+            SessionStatus.STRANDED,
+            SessionStatus.ENDED,
+        }
     ),
     SessionStatus.RUNNING: frozenset(
         {SessionStatus.IDLE, SessionStatus.WAITING, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
@@ -36,11 +42,26 @@ SESSION_MOVES: Mapping[SessionStatus, frozenset[SessionStatus]] = {
     SessionStatus.WAITING: frozenset(
         {SessionStatus.RUNNING, SessionStatus.IDLE, SessionStatus.PARKED, SessionStatus.STRANDED, SessionStatus.ENDED}
     ),
+    # To waiting: a turn may be held at its checkpoint, for which no agent is needed.
     SessionStatus.PARKED: frozenset(
-        {SessionStatus.STARTING, SessionStatus.IDLE, SessionStatus.RUNNING, SessionStatus.STRANDED, SessionStatus.ENDED}
+        {
+            SessionStatus.STARTING,
+            SessionStatus.IDLE,
+            SessionStatus.RUNNING,
+            SessionStatus.WAITING,
+            SessionStatus.STRANDED,
+            SessionStatus.ENDED,
+        }
     ),
     SessionStatus.STRANDED: frozenset(
-        {SessionStatus.STARTING, SessionStatus.IDLE, SessionStatus.RUNNING, SessionStatus.PARKED, SessionStatus.ENDED}
+        {
+            SessionStatus.STARTING,
+            SessionStatus.IDLE,
+            SessionStatus.RUNNING,
+            SessionStatus.WAITING,
+            SessionStatus.PARKED,
+            SessionStatus.ENDED,
+        }
     ),
     SessionStatus.ENDED: frozenset(),
 }

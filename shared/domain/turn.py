@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
+from shared.domain.errors import InvalidField
 from shared.domain.ids import SessionId, TurnId
 from shared.domain.json import JsonObject
 from shared.domain.usage import Usage
@@ -78,6 +81,8 @@ class Turn:
     error: str | None
     usage: Usage | None
     cost_usd: float | None
+    confirm: bool = False
+    """Whether it stops at a checkpoint: a human must allow it before its prompt reaches an agent."""
     command: str | None = None
     """Name of the slash command this turn is, without the slash; `text` is then the command as one would type it."""
 
@@ -90,6 +95,24 @@ class Turn:
 def command_text(name: str, args: str) -> str:
     """A command as one would type it."""
     return f"/{name} {args}".rstrip()
+
+
+_CHECKPOINT: Final = re.compile(r"\s*confirm:\s*", re.IGNORECASE)
+
+
+def split_checkpoint(text: str) -> tuple[str, bool]:
+    """A prompt without the `confirm:` at its start, and whether there was one.
+
+    Raises:
+        InvalidField: nothing comes behind it.
+    """
+    match = _CHECKPOINT.match(text)
+    if match is None:
+        return text, False
+    rest = text[match.end() :]
+    if not rest.strip():
+        raise InvalidField("text", "has nothing to run behind confirm:")
+    return rest, True
 
 
 @dataclass(frozen=True, slots=True)

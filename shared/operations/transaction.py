@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -25,10 +26,21 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller is told: an HTTP status and a JSON text."""
+    """What a caller is told: an HTTP status, a JSON text, and the headers that belong to them."""
 
     status: int
     text: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def kept(self) -> str:
+        """As it is stored beside its status."""
+        return json.dumps([self.text, dict(self.headers)])
+
+    @classmethod
+    def told_again(cls, status: int, kept: str) -> Answer:
+        """What `kept` gave."""
+        text, headers = json.loads(kept)
+        return cls(status, text, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +145,7 @@ def carry_out(context: Context, caller: Caller, once: Once[Result] | None, effec
         if once is not None:
             answer = once.render(result)
             # Sealed: an answer may show a secret, which is otherwise kept nowhere.
-            sealed = context.sealer.seal(answer.text)
+            sealed = context.sealer.seal(answer.kept())
             idempotency.finish(connection, caller.tenant, once.route, once.key, answer.status, sealed)
     act.ring()
     return result
@@ -142,4 +154,4 @@ def carry_out(context: Context, caller: Caller, once: Once[Result] | None, effec
 def _begin(context: Context, caller: Caller, once: Once[Result], connection: Connection) -> None:
     reply = idempotency.begin(connection, caller.tenant, once.route, once.key, once.body_hash)
     if reply is not None:
-        raise Replayed(Answer(reply.status, context.sealer.open(reply.text)))
+        raise Replayed(Answer.told_again(reply.status, context.sealer.open(reply.text)))

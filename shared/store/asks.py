@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shared.domain.ask import Ask, AskKind, AskStatus
+from shared.domain.ask import Ask, AskKind, AskStatus, checkpoint_ref
 from shared.domain.event import storable
 from shared.domain.ids import AskId, SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
@@ -60,6 +60,15 @@ def open_of(connection: Connection, session: SessionId) -> list[Ask]:
 def unresolved_of(connection: Connection, session: SessionId) -> list[Ask]:
     """Asks of a session that are open, or answered and not with the agent yet, oldest first."""
     return _of(connection, session, _UNRESOLVED)
+
+
+def checkpoint_of(connection: Connection, session: SessionId, turn: TurnId) -> Ask | None:
+    """The ask that was opened last before a turn of the session."""
+    statement = sa.select(asks).where(
+        asks.c.session_id == session, asks.c.turn_id == turn, asks.c.ref == checkpoint_ref(turn)
+    )
+    row = connection.execute(statement.order_by(asks.c.created_at.desc(), asks.c.id.desc()).limit(1)).one_or_none()
+    return _ask(row) if row else None
 
 
 def page(

@@ -219,7 +219,8 @@ def _conditions(filters: SessionFilter, *, on_sqlite: bool) -> list[sa.ColumnEle
     if q := filters.get("q"):
         # Both sides go through the database's own lower(): SQLite's knows ASCII only, and must meet itself.
         pattern = "%" + storable(q).replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
-        wanted.append(sa.func.lower(sessions.c.title).like(sa.func.lower(pattern), escape="!"))
+        texts = (sessions.c.title, sessions.c.id)
+        wanted.append(sa.or_(*(sa.func.lower(text).like(sa.func.lower(pattern), escape="!") for text in texts)))
     has_entry = _has_entry_sqlite if on_sqlite else _has_entry_postgresql
     wanted += [has_entry(storable(key), storable(value)) for key, value in filters.get("metadata", {}).items()]
     return wanted
@@ -266,7 +267,7 @@ def _session(row: Row, sealer: Sealer | None) -> Session:
         ended_at=row.ended_at,
         end_reason=row.end_reason,
         end_detail=row.end_detail,
-        origin=None if row.origin is None else Origin(**row.origin),
+        origin=_origin(row.origin),
     )
 
 
@@ -288,6 +289,14 @@ def _spec(row: Row, sealer: Sealer | None) -> SessionSpec:
         on_worker_loss=OnWorkerLoss(row.on_worker_loss),
         ask_timeout_s=row.ask_timeout_s,
     )
+
+
+def _origin(stored: JsonObject | None) -> Origin | None:
+    # As with limits: of a later release's fields only those known here.
+    known = {field.name for field in dataclasses.fields(Origin)}
+    if stored is None:
+        return None
+    return Origin(**{name: value for name, value in stored.items() if name in known})  # type: ignore[arg-type]
 
 
 def _limits(stored: JsonObject) -> Limits:

@@ -144,6 +144,8 @@ turns = sa.Table(
     sa.Column("cost_usd", sa.Float),
     # The slash command this turn is; null: a prompt.
     sa.Column("command", sa.Text),
+    # Null where a release before checkpoints made it.
+    sa.Column("confirm", sa.Boolean),
     sa.Index("ix_turns_session_position", "session_id", "position"),
     sa.Index("ix_turns_session_status", "session_id", "status"),
 )
@@ -193,6 +195,21 @@ asks = sa.Table(
     sa.Index("ix_asks_session", "session_id", "status"),
     sa.Index("ix_asks_tenant", "tenant_id", "status", "created_at"),
     sa.Index("ix_asks_expiry", "status", "expires_at"),
+)
+
+ask_links = sa.Table(
+    "ask_links",
+    metadata,
+    # Keyed hash of the secret in the address, which is kept nowhere.
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("ask_id", sa.Text, sa.ForeignKey("asks.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("tenant_id", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_at", UTC, nullable=False),
+    sa.Column("expires_at", UTC, nullable=False),
+    sa.Column("used_at", UTC),
+    sa.Index("ix_ask_links_ask", "ask_id"),
 )
 
 transcripts = sa.Table(

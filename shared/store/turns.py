@@ -27,6 +27,7 @@ class QueuedEdit(TypedDict, total=False):
 
     text: str
     position: float
+    confirm: bool
 
 
 def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
@@ -51,6 +52,7 @@ def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
             usage=_usage_data(turn.usage),
             cost_usd=turn.cost_usd,
             command=turn.command,
+            confirm=turn.confirm,
         )
     )
 
@@ -233,12 +235,14 @@ def requeue(connection: Connection, id: TurnId) -> int:
 
 
 def edit_queued(connection: Connection, id: TurnId, **edit: Unpack[QueuedEdit]) -> bool:
-    """Change text or position of a queued turn. False: it is not queued any more, and nothing changed."""
+    """Change text, position or checkpoint of a queued turn. False: it is not queued any more, and nothing changed."""
     values: dict[str, object] = {"id": id}
     if "text" in edit:
         values["text"] = storable(edit["text"])
     if "position" in edit:
         values["position"] = edit["position"]
+    if "confirm" in edit:
+        values["confirm"] = edit["confirm"]
     return _move(connection, id, (TurnStatus.QUEUED,), values)
 
 
@@ -283,4 +287,5 @@ def _turn(row: Row) -> Turn:
         usage=_usage(row.usage),
         cost_usd=row.cost_usd,
         command=row.command,
+        confirm=bool(row.confirm),
     )

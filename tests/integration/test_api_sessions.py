@@ -151,13 +151,14 @@ def test_agents_are_ready_where_a_live_worker_has_their_program(api):
     after = {one["name"]: one for one in api.http.get("/v1/agents").json()["data"]}
 
     assert before["demo"]["ready"] is False
-    assert after["demo"] | {"abilities": {}, "modes": []} == {
+    assert after["demo"] | {"abilities": {}, "modes": [], "commands": []} == {
         "name": "demo",
         "ready": True,
         "workers": ["a"],
         "version": "1.0",
         "problem": None,
         "modes": [],
+        "commands": [],
         "abilities": {},
     }
     assert after["claude"]["problem"] == "not found"

@@ -98,6 +98,23 @@ def test_a_fork_that_is_parked_before_its_first_prompt_still_remembers(sqlite_ur
     assert "the word is quince" in ended["result_text"]
 
 
+def test_a_fork_whose_first_prompt_is_held_at_a_checkpoint_still_remembers(sqlite_url, tmp_path):
+    async def story(stage: Stage):
+        front = Front(stage)
+        first = stage.session(prompt="say the word is quince")
+        await _ended(stage, first)
+        await stage.event(first, "session_idle")
+        second = front.fork(first, prompt="confirm: recall 1")
+        asked = await stage.event(second, "permission_request")
+        stage.answer(asked["ask_id"], {"decision": "allow"})
+        return await _ended(stage, second), stage.stored(second).turns_started
+
+    ended, turns = play(sqlite_url, tmp_path, story)
+
+    assert ended["result_text"] == "In turn 1 you said: say the word is quince"
+    assert turns == 1
+
+
 def test_a_fork_of_a_fork_without_a_turn_has_the_first_ones_conversation(sqlite_url, tmp_path):
     async def story(stage: Stage):
         front = Front(stage)

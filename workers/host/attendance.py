@@ -101,7 +101,7 @@ class Attendance:
             if not seat.talk.is_stale:
                 self.problem = problem
                 metrics.AGENT_STARTS.labels(agent=agent_name, outcome="failed").inc()
-                log.warning("agent.start_failed", session=seat.id, agent=agent_name, problem=problem.message)
+                log.warning("agent.start_failed", session=seat.id, agent=agent_name, problem=problem.cause)
         else:
             metrics.AGENT_STARTS.labels(agent=agent_name, outcome="ready").inc()
             metrics.AGENT_START_SECONDS.labels(agent=agent_name).observe(seat.now() - began_s)
@@ -127,7 +127,7 @@ class Attendance:
             await self._gone()
             raise StartFailed(f"it was not ready within {seat.world.agent_start_s:g} s.") from None
         if seat.talk.ready is None:
-            raise StartFailed(_told(self._exit))
+            raise _ended_at_once(self._exit)
         self._afresh = False
         resumed = started.options.agent_session_id is not None
         seat.was_up = True
@@ -188,12 +188,11 @@ class Attendance:
             seat.teller.tell(facts.transcript_grew(seat.id, conversation, missing))
 
 
-def _told(status: ExitStatus | None) -> str:
+def _ended_at_once(status: ExitStatus | None) -> StartFailed:
     if status is None:
-        return "it did not come up."
+        return StartFailed("it did not come up.")
     how = f"signal {status.signal}" if status.signal is not None else f"exit code {status.code}"
-    last = status.stderr_tail.strip()[-TELL_CHARACTERS:]
-    return f"it ended at once ({how}){f': {last}' if last else '.'}"
+    return StartFailed(f"it ended at once ({how}).", stderr=status.stderr_tail.strip()[-TELL_CHARACTERS:])
 
 
 def could_not_start(problem: StartFailed) -> Fact:

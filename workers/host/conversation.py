@@ -96,7 +96,7 @@ class Conversation:
     def detach(self, status: ExitStatus) -> None:
         """The agent's process is gone, and all it had to say is said."""
         self._set_wake(None)
-        self._lose_asks("agent_ended")
+        self._lose(self.pending.close_agents(), "agent_ended")
         if self._is_unread():
             self._send_to_the_next()
         elif self.turn is not None and self.turn.is_sent and not self.is_stale:
@@ -168,15 +168,23 @@ class Conversation:
 
     def finish(self, ending: Ending) -> None:
         """Give the running turn its terminal event."""
+        running = self.turn
+        if running is None:
+            return
+        self._lose(self.pending.close_all(), "turn_ended")
+        duration_s = self._loop.time() - running.started_s
+        self._teller.tell(facts.turn_ends(running.turn, ending, clock.now(), duration_s=duration_s))
+        self.over(ending)
+
+    def over(self, ending: Ending) -> None:
+        """The running turn has its terminal event, and no ask is open."""
         running, self.turn = self.turn, None
         if running is None:
             return
         self._steers.clear()
-        self._clocks.set(Alarm.TURN, None)
-        self._clocks.set(Alarm.INTERRUPT, None)
-        self._lose_asks("turn_ended")
+        for alarm in (Alarm.TURN, Alarm.INTERRUPT, Alarm.ASK):
+            self._clocks.set(alarm, None)
         duration_s = self._loop.time() - running.started_s
-        self._teller.tell(facts.turn_ends(running.turn, ending, clock.now(), duration_s=duration_s))
         self.cost_usd += ending.cost_usd or 0.0
         metrics.TURNS_ENDED.labels(status=ending.status.value, stop_reason=ending.stop_reason[:40]).inc()
         log.info(
@@ -197,7 +205,7 @@ class Conversation:
         self._steers.clear()
         self._clocks.set(Alarm.TURN, None)
         self._clocks.set(Alarm.INTERRUPT, None)
-        self._lose_asks("worker_lost")
+        self._lose(self.pending.close_all(), "worker_lost")
         return running
 
     # --- what the agent says ----------------------------------------------------------------------------------
@@ -316,11 +324,15 @@ class Conversation:
     def _open_ask(self, said: AskOpen) -> None:
         ask = self.pending.open(said, self._session.id, self._turn_id, at=clock.now(), now=self._loop.time())
         self._teller.tell(facts.ask_opens(ask, self._session.tenant))
+        self.wait()
+        self._ring()
+
+    def wait(self) -> None:
+        """A human is asked: the turn's clock stands, and the ask's runs."""
         if self.turn is not None and self.turn.countdown is not None:
             self.turn.countdown.hold(self._loop.time())
             self._clocks.set(Alarm.TURN, None)
         self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
-        self._ring()
 
     def _apply_ask(self, ref: str) -> None:
         ask = self.pending.close(ref)
@@ -333,22 +345,24 @@ class Conversation:
     def _withdraw_ask(self, ref: str, reason: str) -> None:
         ask = self.pending.close(ref)
         if ask is not None:
-            self._lose(ask, reason)
+            self._lose([ask], reason)
             self._go_on()
 
-    def _lose_asks(self, reason: str) -> None:
-        for ask in self.pending.close_all():
-            self._lose(ask, reason)
-        self._clocks.set(Alarm.ASK, None)
-
-    def _lose(self, ask: OpenAsk, reason: str) -> None:
-        if not ask.is_expired:
-            self._teller.tell(facts.ask_is_lost(ask.id, ask.kind, ask.turn, clock.now(), reason))
+    def _lose(self, closed: Sequence[OpenAsk], reason: str) -> None:
+        self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
+        for ask in closed:
+            if not ask.is_expired:
+                self._teller.tell(facts.ask_is_lost(ask.id, ask.kind, ask.turn, clock.now(), reason))
 
     def _go_on(self) -> None:
-        self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
         if not self.pending:
             self._teller.tell(facts.goes_on(self._session.id, self._turn_id))
+        self.stop_waiting()
+
+    def stop_waiting(self) -> None:
+        """An ask is closed; where it was the last one, the turn's clock runs again."""
+        self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
+        if not self.pending:
             self._run_clock()
 
     def _run_clock(self) -> None:

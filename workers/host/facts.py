@@ -110,10 +110,26 @@ def turn_starts(turn: Turn, at: datetime) -> Fact:
         if not turns.start(connection, turn.id, at):
             raise Vetoed
         heads.set_status(connection, turn.session, SessionStatus.RUNNING)
-        if turn.attempt == 1:
+        # One that stops at a checkpoint counts when its prompt is sent.
+        if turn.attempt == 1 and not turn.confirm:
             sessions.add_usage(connection, turn.session, turns=1)
 
     return Fact((Draft(EventType.TURN_STARTED, {"attempt": turn.attempt}, turn.id),), (effect,))
+
+
+def turn_is_let_go(turn: Turn) -> Fact:
+    """A turn that was held at its checkpoint runs now."""
+
+    def effect(connection: Connection) -> None:
+        turns.go_on(connection, turn.id)
+        heads.set_status(connection, turn.session, SessionStatus.RUNNING)
+
+    return Fact((), (effect,))
+
+
+def turn_counts(turn: Turn) -> Fact:
+    """The turn is one of the session's, which it was not while it was held."""
+    return Fact((), (lambda connection: sessions.add_usage(connection, turn.session, turns=1),))
 
 
 def turn_ends(turn: Turn, ending: Ending, at: datetime, *, duration_s: float | None = None) -> Fact:
@@ -202,7 +218,9 @@ def goes_on(session: SessionId, turn: TurnId | None) -> Fact:
     """Nobody waits for a human any more."""
 
     def effect(connection: Connection) -> None:
-        if turn is not None:
+        if turn is None:
+            heads.set_status(connection, session, SessionStatus.IDLE)
+        else:
             turns.go_on(connection, turn)
             heads.set_status(connection, session, SessionStatus.RUNNING)
 

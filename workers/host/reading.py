@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.domain.ask import Ask
+from shared.domain.ask import Ask, AskStatus
 from shared.domain.ids import AskId, SessionId, TurnId
 from shared.domain.input import Input, InputKind
 from shared.domain.session import Session
@@ -81,6 +81,19 @@ def ask(database: Database, ref: AskId) -> Ask | None:
     """One ask, with its answer where there is one."""
     with database.read() as connection:
         return asks.get_any(connection, ref)
+
+
+def unresolved_asks(database: Database, session: SessionId) -> Sequence[Ask]:
+    """Asks that are open, or answered and not with whoever asked."""
+    with database.read() as connection:
+        return asks.unresolved_of(connection, session)
+
+
+def is_let_go(database: Database, turn: Turn) -> bool:
+    """Whether a human has allowed the turn at its checkpoint, before it was begun again."""
+    with database.read() as connection:
+        ask = asks.checkpoint_of(connection, turn.session, turn.id)
+        return ask is not None and ask.status is AskStatus.APPLIED
 
 
 def turn(database: Database, id: TurnId) -> Turn | None:

@@ -30,8 +30,11 @@ class StartFailed(CorralError):
 
     code = "start_failed"
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"The agent could not be started: {problem}", problem=problem)
+    def __init__(self, problem: str, *, stderr: str = "") -> None:
+        shown = f"{problem.rstrip('.')}: {stderr}" if stderr else problem
+        super().__init__(f"The agent could not be started: {shown}", problem=shown)
+        self.cause = problem
+        """The problem without what the agent wrote to stderr: a log must not hold an agent's words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class RunningTurn:
     """How many agents ended before they could read the prompt."""
     sent_again: bool = False
     """Whether its prompt went to a second conversation, since the first was unknown to the agent."""
+    is_uncounted: bool = False
+    """Whether it counts as a turn of the session when its prompt is sent: it was held, and may never have run."""
     session_end: EndReason = field(default=EndReason.TERMINATED)
 
 
