@@ -100,6 +100,33 @@ def test_a_human_may_let_a_session_go_on_beyond_its_budget_by_what_was_stated(sq
     assert stored.status == "idle"
 
 
+@pytest.mark.parametrize(
+    ("on_budget", "ended_as"),
+    [(OnBudget.STOP, ("failed", "budget_exhausted")), (OnBudget.ASK, ("completed", "end_turn"))],
+)
+def test_a_turn_that_was_held_at_its_checkpoint_is_held_to_the_budget_too(sqlite_url, tmp_path, on_budget, ended_as):
+    async def story(stage: Stage):
+        set_budget(stage, on_budget)
+        session = stage.session(prompt="usage 1 1 1.2")
+        await stage.event(session, "session_idle")
+        turn = stage.prompt(session, "say beyond", confirm=True)
+        checkpoint = await stage.event(session, "permission_request")
+        stage.answer(checkpoint["ask_id"], {"decision": "allow"})
+        if on_budget is OnBudget.ASK:
+            beyond = await stage.event(session, "permission_request", 2)
+            stage.answer(beyond["ask_id"], {"decision": "allow"})
+        await stage.event(session, "turn_ended", 2)
+        await stage.status(session, "idle")
+        return stage.turn(turn), stage.types(session).count("message"), stage.stored(session), standing(stage)
+
+    turn, said, session, found = play(sqlite_url, tmp_path, story)
+
+    ran = on_budget is OnBudget.ASK
+    assert (turn.status, turn.stop_reason) == ended_as
+    assert (said, session.turns_started) == (int(ran), 1 + int(ran))
+    assert found.reserved_micro_usd == 0
+
+
 def test_a_human_may_lift_the_tenants_day(database_url, tmp_path):
     async def story(stage: Stage):
         set_budget(stage, OnBudget.ASK)

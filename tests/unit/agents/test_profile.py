@@ -13,6 +13,7 @@ def test_a_driver_that_declares_nothing_promises_nothing():
     assert abilities.shown("1.0")["steer"] is True
     assert set(abilities.shown(None)) == {
         "questions", "plans", "steer", "resume", "cost", "deny_reason", "changed_input", "allow_always",
+        "fork", "attach",
     }  # fmt: skip
 
 
