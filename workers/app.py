@@ -23,7 +23,6 @@ from shared.channel.publisher import Publisher
 from shared.domain.addresses import AddressRules
 from shared.domain.errors import Conflict, NotFound
 from shared.domain.ids import Incarnation, SessionId, mint_incarnation
-from shared.domain.json import JsonObject
 from shared.domain.lapse import LapseObserver
 from shared.domain.session import Limits, SessionStatus
 from shared.operations.context import Context
@@ -40,8 +39,9 @@ from shared.workspaces.kind import Place, Volume
 from shared.workspaces.remote import RemoteFiles
 from shared.workspaces.volume import open_volume
 from workers import steps
-from workers.host import files, locate
+from workers.host import files
 from workers.host.host import Host
+from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
 from workers.host.processes import Warden
 from workers.host.world import World
@@ -184,17 +184,11 @@ class WorkerProcess:
         except BaseException as problem:  # noqa: BLE001 - handed to whoever waits for the start
             self._started.set_exception(problem)
             return
-        self._host.offer()
         self._started.set_result(None)
-        threading.Thread(target=self._tell_agents, name="agents", daemon=True).start()
-
-    def _tell_agents(self) -> None:
-        found: JsonObject = {
-            driver.name: locate.probe(driver, self._settings.agent_commands).as_json() for driver in DRIVERS.values()
-        }
-        while not self._membership.tell_agents(found):
-            if self._left.wait(_TELL_S):
-                return
+        inventory = Inventory(
+            DRIVERS.values(), self._settings.agent_commands, self._membership.tell_agents, self._host.offer
+        )
+        threading.Thread(target=inventory.keep, args=(self._left,), name="agents", daemon=True).start()
 
     def _watch(self, rescuer: Rescuer) -> None:
         times = self._settings.times

@@ -361,7 +361,7 @@ def _claim(world: World) -> Head | None:
 
 def _something_waits(world: World) -> bool:
     with world.database.read() as connection:
-        return bool(ownership.waiting(connection, world.volume.id, 1))
+        return bool(ownership.waiting(connection, world.incarnation, world.volume.id, 1))
 
 
 def _owned(world: World) -> frozenset[SessionId]:
