@@ -100,10 +100,10 @@ class Host:
         for session, epoch in gone.items():
             self._soon(partial(self._hear_fence, session, epoch))
 
-    def beat(self) -> None:
-        """The store took this worker's beat: its agents may go on."""
+    def beat(self, age_s: float = 0.0) -> None:
+        """The store took this worker's beat, begun age_s seconds ago: its agents may go on."""
         if (keeper := self._keeper) is not None:
-            keeper.beat()
+            keeper.beat(age_s)
         if self._is_frozen:
             # The warden froze them at the very end of a pause that was too short to be told of in `thaw`.
             self._soon(lambda: self._begin(self._thaw_ours()))
