@@ -72,6 +72,18 @@ def test_a_process_by_itself_says_what_it_lacks(corral, process):
     assert "CORRAL_DATABASE_URL, CORRAL_REDIS_URL, CORRAL_SECRET_KEY must be set." in told.output
 
 
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_process_says_that_its_database_was_not_migrated(corral, tmp_path, process):
+    told = corral(
+        process,
+        CORRAL_DATABASE_URL=f"sqlite:///{tmp_path / 'empty.db'}",
+        CORRAL_REDIS_URL="redis://127.0.0.1:1/0",
+        CORRAL_SECRET_KEY="k" * 32,
+    )
+
+    assert (told.exit_code, told.output) == (1, "Error: The database is not at this release: run `corral migrate`.\n")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
