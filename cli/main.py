@@ -78,11 +78,7 @@ def delivery() -> None:
     hide_from_agents()
     settings = require_database_unless_away(require(load_settings()))
     logs.set_up(process="delivery", level=settings.core.log_level, form=settings.core.log_format)
-    try:
-        config = app.configure(settings)
-    except ValueError as problem:
-        raise click.ClickException(str(problem)) from problem
-    sys.exit(app.run(config))
+    sys.exit(app.run(app.configure(settings)))
 
 
 @main.command()
