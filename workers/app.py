@@ -8,7 +8,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import structlog
 from shared.agents.registry import DRIVERS
 from shared.channel.publisher import Publisher
 from shared.domain.addresses import AddressRules
-from shared.domain.errors import Conflict, NotFound
+from shared.domain.errors import Conflict, CorralError, NotFound
 from shared.domain.ids import Incarnation, SessionId, mint_incarnation
 from shared.domain.lapse import LapseObserver
 from shared.domain.session import Limits, SessionStatus
@@ -45,6 +45,7 @@ from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
 from workers.host.processes import Warden
 from workers.host.world import World
+from workers.maintenance import namesakes
 from workers.maintenance.batches import BatchRunner, HeardPublisher
 from workers.maintenance.beat import Beat, Ears
 from workers.maintenance.membership import Membership
@@ -73,6 +74,8 @@ class Identity:
 
     incarnation: Incarnation
     name: str
+    earlier: Mapping[Incarnation, int]
+    """Earlier lives of the name that beat no more, and where their counters stand."""
     volume: Volume
     database: Database
     sealer: Sealer
@@ -89,7 +92,8 @@ class WorkerProcess:
         self._publisher = publisher
         self._batches = batches
         self._gate = gate
-        self._membership = Membership(who.database, who.incarnation, who.name, who.volume.id, settings.worker.capacity)
+        capacity = settings.worker.capacity
+        self._membership = Membership(who.database, who.incarnation, who.name, who.volume.id, capacity, who.earlier)
         self._host = Host(self._world(), on_room=self._hear_room)
         self._loop = asyncio.new_event_loop()
         self._started: Future[None] = Future()
@@ -117,7 +121,12 @@ class WorkerProcess:
     def start(self) -> None:
         """Host sessions: listen, register, take over what an earlier life left, begin to beat and to sweep."""
         self._thread.start()
-        self._started.result(timeout=_START_S)
+        try:
+            self._started.result(timeout=_START_S)
+        except CorralError as problem:
+            log.error("worker.refused", problem=problem.message)  # noqa: TRY400 - the environment's fault, not ours
+            self._is_broken = True
+            raise SystemExit(_BROKEN_STATUS) from problem
         self._leaving.start()
 
     def ask_to_stop(self) -> None:
@@ -167,7 +176,7 @@ class WorkerProcess:
             port = await stack.enter_async_context(
                 files.serving(app, host=worker.internal_host, port=worker.internal_port)
             )
-            self._address = worker.internal_address or f"{_reachable(worker.internal_host)}:{port}"
+            self._address = worker.internal_address or f"{files.reachable(worker.internal_host)}:{port}"
             await self._host.run(self._begin)
 
     def _begin(self) -> None:
@@ -180,7 +189,7 @@ class WorkerProcess:
             rescuer = self._rescuer()
             # The beat first: to take over many sessions takes longer than peers would wait for one.
             self._watch(rescuer)
-            rescuer.rescue_left_by(self._who.name)
+            rescuer.rescue_left_by(self._who.name, self._who.earlier)
         except BaseException as problem:  # noqa: BLE001 - handed to whoever waits for the start
             self._started.set_exception(problem)
             return
@@ -345,10 +354,6 @@ class WorkerProcess:
         return files.Readiness(missing=missing, warnings=warnings)
 
 
-def _reachable(host: str) -> str:
-    return socket.getfqdn() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-
-
 def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell) -> Context:
     """What operations are handed that a worker carries out for batches."""
     named = settings.limits
@@ -376,7 +381,9 @@ def run(settings: Settings) -> int:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     volume = open_volume(root, [Path(folder).expanduser() for folder in settings.worker.allowed_folders])
     database = Database(settings.core.database_url)
-    who = Identity(mint_incarnation(), name, volume, database, Sealer(str(settings.core.secret_key)))
+    me = mint_incarnation()
+    earlier = namesakes.silent(database, name, me, beat_s=settings.times.beat_s)
+    who = Identity(me, name, earlier, volume, database, Sealer(str(settings.core.secret_key)))
     gate = steps.Gate()
     with HeardPublisher(settings.core.redis_url) as publisher, Bell(settings.core.redis_url) as bell:
         batches = BatchRunner(_context(settings, who, publisher, bell))
