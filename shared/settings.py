@@ -88,7 +88,7 @@ class Core:
     retention_days: float = _setting(
         "CORRAL_RETENTION_DAYS",
         30.0,
-        "Ended sessions and delivered deliveries older than this are removed.",
+        "Ended sessions, events of living ones and finished deliveries older than this are removed.",
         parsing.days,
     )
 
