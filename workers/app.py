@@ -48,6 +48,7 @@ from workers.host.world import World
 from workers.maintenance import namesakes
 from workers.maintenance.batches import BatchRunner, HeardPublisher
 from workers.maintenance.beat import Beat, Ears
+from workers.maintenance.clearer import Clearer
 from workers.maintenance.membership import Membership
 from workers.maintenance.rescuer import Rescuer
 from workers.maintenance.sweep import Orders, Sweep, Sweeper
@@ -94,7 +95,7 @@ class WorkerProcess:
         self._gate = gate
         capacity = settings.worker.capacity
         self._membership = Membership(who.database, who.incarnation, who.name, who.volume.id, capacity, who.earlier)
-        self._host = Host(self._world(), on_room=self._hear_room)
+        self._host = Host(self._world(), on_room=lambda _: self._has_room())
         self._loop = asyncio.new_event_loop()
         self._started: Future[None] = Future()
         self._is_draining = False
@@ -225,16 +226,15 @@ class WorkerProcess:
         )
         self._watches.enter_context(self._batches)
         self._watches.enter_context(Sweep(sweeper, times.sweep_s))
-        self._watches.enter_context(Trimmer(self._who.database, keep_days=self._settings.core.retention_days))
+        keep_days = self._settings.core.retention_days
+        self._watches.enter_context(Trimmer(self._who.database, keep_days=keep_days))
+        self._watches.enter_context(Clearer(self._who.database, self._who.volume, keep_days=keep_days))
 
     def _has_room(self) -> bool:
         """Whether another session could be taken in. The gate follows; the sweep asks too, since time makes room."""
         has_room = self._host.has_room and not self._is_draining
         self._gate.set(has_room=has_room)
         return has_room
-
-    def _hear_room(self, _: bool) -> None:  # noqa: FBT001 - the host's callback
-        self._has_room()
 
     def _rescuer(self) -> Rescuer:
         return Rescuer(

@@ -7,7 +7,7 @@ Short transactions only: on SQLite everybody else waits for each of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from shared.domain.clock import now
 from shared.domain.ids import SessionId
+from shared.domain.json import JsonObject
 from shared.domain.session import SessionStatus
 from shared.domain.webhook import DeliveryStatus, EndpointStatus
 from shared.store import events, heads, sessions
-from shared.store.database import Database
+from shared.store.database import Connection, Database
 from shared.store.tables import (
     asks,
     batch_items,
@@ -34,9 +35,13 @@ from shared.store.tables import (
     workers,
 )
 from shared.store.tables import heads as head_rows
+from shared.store.tables import sessions as session_rows
 
 KEEP_KEYS = timedelta(hours=24)
 """How long an idempotency key is remembered."""
+
+CLEARING = timedelta(days=7)
+"""How much longer a session stays whose workspace nobody has removed: no worker of its volume may ever come back."""
 
 ROWS = 500
 """Most rows removed in one transaction."""
@@ -57,6 +62,15 @@ class Trimmed:
     idempotency_keys: int
     workers: int
     batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Uncleared:
+    """A workspace that may go."""
+
+    session: SessionId
+    kind: str
+    workspace: JsonObject
 
 
 def trim(database: Database, *, before: datetime, limit: int = ROWS) -> Trimmed:
@@ -118,6 +132,33 @@ def _remove_batches(database: Database, before: datetime, limit: int) -> int:
     return remove(database, batches, old, 1)
 
 
+def uncleared(
+    connection: Connection, volume_id: str, before: datetime, limit: int, *, but: Collection[SessionId] = ()
+) -> Sequence[Uncleared]:
+    """Workspaces on a volume whose sessions ended before `before` and owe nobody anything, first ended first."""
+    rows = connection.execute(
+        sa.select(head_rows.c.session_id, session_rows.c.workspace_kind, session_rows.c.workspace)
+        .join(session_rows, session_rows.c.id == head_rows.c.session_id)
+        .where(
+            head_rows.c.status == SessionStatus.ENDED,
+            head_rows.c.ended_at < before,
+            head_rows.c.volume_id == volume_id,
+            head_rows.c.portable.is_(False),
+            head_rows.c.session_id.not_in(list(but)),
+            sa.not_(_is_owed()),
+        )
+        .order_by(head_rows.c.ended_at, head_rows.c.session_id)
+        .limit(limit)
+    )
+    return [Uncleared(SessionId(row.session_id), row.workspace_kind, row.workspace) for row in rows]
+
+
+def set_cleared(connection: Connection, session: SessionId) -> None:
+    """Say that the workspace of an ended session is gone: it is on no volume any more."""
+    ended = head_rows.update().where(head_rows.c.session_id == session, head_rows.c.status == SessionStatus.ENDED)
+    connection.execute(ended.values(volume_id=None))
+
+
 def _ended(database: Database, before: datetime, after: SessionId) -> Sequence[SessionId]:
     statement = (
         sa.select(head_rows.c.session_id)
@@ -125,6 +166,8 @@ def _ended(database: Database, before: datetime, after: SessionId) -> Sequence[S
             head_rows.c.status == SessionStatus.ENDED,
             head_rows.c.ended_at < before,
             head_rows.c.session_id > after,
+            # Its row is what the worker of its volume goes by when it removes the workspace.
+            sa.or_(head_rows.c.volume_id.is_(None), head_rows.c.portable, head_rows.c.ended_at < before - CLEARING),
             sa.not_(_is_owed()),
         )
         .order_by(head_rows.c.session_id)

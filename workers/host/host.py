@@ -36,7 +36,7 @@ LAST_S: Final = 5.0
 class Host:
     """One worker's host. `on_room` hears, on the loop, whether another session could be taken in."""
 
-    def __init__(self, world: World, *, on_room: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, world: World, *, on_room: Callable[[bool], object] = lambda _: None) -> None:
         self._world = world
         self._on_room = on_room
         self._loop: asyncio.AbstractEventLoop | None = None
