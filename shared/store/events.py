@@ -84,17 +84,6 @@ def latest(connection: Connection, session: SessionId, before: int, limit: int) 
     return [_event(row) for row in rows]
 
 
-def of_turn(connection: Connection, session: SessionId, turn: TurnId, event_type: str) -> Event | None:
-    """The last event of `event_type` of one turn (its terminal event, say)."""
-    row = connection.execute(
-        sa.select(*_COLUMNS)
-        .where(events.c.session_id == session, events.c.turn_id == turn, events.c.type == event_type)
-        .order_by(events.c.seq.desc())
-        .limit(1)
-    ).one_or_none()
-    return _event(row) if row else None
-
-
 def last_before(connection: Connection, session: SessionId, moment: datetime, *, low: int, high: int) -> int:
     """The last seq of those in (low, high] made before `moment`; `low` where there is none.
 
