@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -57,7 +58,7 @@ def api() -> None:
     from api import asgi
 
     hide_from_agents()
-    asgi.run(require(load_settings()))
+    asgi.run(require_database_unless_away(require(load_settings())))
 
 
 @main.command()
@@ -66,7 +67,7 @@ def worker() -> None:
     from workers import app
 
     hide_from_agents()
-    sys.exit(app.run(require(load_settings())))
+    sys.exit(app.run(require_database(require(load_settings()))))
 
 
 @main.command()
@@ -76,13 +77,9 @@ def delivery() -> None:
     from workers.delivery import app
 
     hide_from_agents()
-    settings = require(load_settings())
+    settings = require_database_unless_away(require(load_settings()))
     logs.set_up(process="delivery", level=settings.core.log_level, form=settings.core.log_format)
-    try:
-        config = app.configure(settings)
-    except ValueError as problem:
-        raise click.ClickException(str(problem)) from problem
-    sys.exit(app.run(config))
+    sys.exit(app.run(app.configure(settings)))
 
 
 @main.command()
@@ -242,6 +239,28 @@ def require(settings: Settings) -> Settings:
     missing = [name for name, value in named.items() if not value]
     if missing:
         raise click.ClickException(f"{', '.join(missing)} must be set. `corral up` fills them in for one machine.")
+    return settings
+
+
+def require_database(settings: Settings) -> Settings:
+    """The settings, once their database has what this release needs.
+
+    Raises:
+        DatabaseOutdated: it is to be migrated first.
+        DatabaseAway: it cannot be reached.
+    """
+    from shared.store import migrate
+
+    migrate.require_current(settings.core.database_url)
+    return settings
+
+
+def require_database_unless_away(settings: Settings) -> Settings:
+    """The same for a process that waits for its database to come back."""
+    from shared.store.database import DatabaseAway
+
+    with suppress(DatabaseAway):
+        require_database(settings)
     return settings
 
 

@@ -93,8 +93,9 @@ def _turn_ended(data: Mapping[str, Any]) -> None:
     )
 
 
-def _session_stranded(_: Mapping[str, Any]) -> None:
-    _told("[stranded: no living worker holds the session's files; it goes on when one returns]", fg="yellow")
+def _session_stranded(data: Mapping[str, Any]) -> None:
+    lacks = "can start its agent" if data.get("reason") == "no_worker_with_agent" else "holds the session's files"
+    _told(f"[stranded: no living worker {lacks}; it goes on when one returns]", fg="yellow")
 
 
 def _session_ended(data: Mapping[str, Any]) -> None:

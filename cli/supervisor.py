@@ -32,7 +32,7 @@ class Part:
     argv: Sequence[str]
     env: Mapping[str, str]
     is_ready: Probe
-    ready_s: float = 30.0
+    ready_s: float = 60.0
     stop_s: float = 10.0
     """How long it may take to end after SIGTERM; then it is killed with its process group."""
 

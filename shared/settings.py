@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from shared.domain import parsing, prices
+from shared.domain.addresses import AddressRules
+from shared.domain.parsing import above_zero, count, count_or_none, pause, pauses
 from shared.domain.prices import PriceTable
 
 T = TypeVar("T")
@@ -85,7 +87,10 @@ class Core:
         "CORRAL_LOG_FORMAT", "json", "json (one object a line) or text (for people).", parsing.one_of("json", "text")
     )
     retention_days: float = _setting(
-        "CORRAL_RETENTION_DAYS", 30.0, "Ended sessions and delivered deliveries older than this are removed.", float
+        "CORRAL_RETENTION_DAYS",
+        30.0,
+        "Ended sessions, events of living ones and finished deliveries older than this are removed.",
+        parsing.days,
     )
 
 
@@ -102,33 +107,36 @@ class Api:
         "Where callers reach the API; used in links. Derived from host and port where unset.",
         parsing.url("http://", "https://"),
     )
-    threads: int = _setting("CORRAL_API_THREADS", 16, "Threads that run the synchronous part.", int)
-    body_limit: int = _setting("CORRAL_BODY_LIMIT", 1024 * 1024, "Largest request body, bytes.", int)
+    threads: int = _setting("CORRAL_API_THREADS", 16, "Threads that run the synchronous part.", count)
+    body_limit: int = _setting("CORRAL_BODY_LIMIT", 1024 * 1024, "Largest request body, bytes.", count)
     hook_body_limit: int = _setting(
-        "CORRAL_HOOK_BODY_LIMIT", 10 * 1024 * 1024, "The same for reports of external agents.", int
+        "CORRAL_HOOK_BODY_LIMIT", 10 * 1024 * 1024, "The same for reports of external agents.", count
     )
     scrub_secrets: bool = _setting(
         "CORRAL_SCRUB_SECRETS", True, "Mask secrets in reports of external agents before they are stored.", parsing.flag
     )
-    sse_limit: int = _setting("CORRAL_SSE_LIMIT", 1000, "Event streams one API process serves at once.", int)
+    sse_limit: int = _setting("CORRAL_SSE_LIMIT", 1000, "Event streams one API process serves at once.", count)
     sse_heartbeat_s: float = _setting(
-        "CORRAL_SSE_HEARTBEAT_S", 15.0, "Seconds between heartbeats of a quiet stream.", float
+        "CORRAL_SSE_HEARTBEAT_S", 15.0, "Seconds between heartbeats of a quiet stream.", above_zero
     )
     rate_limit: int = _setting(
-        "CORRAL_RATE_LIMIT", 6000, "Requests a key may make a minute; 0 switches the limit off.", int
+        "CORRAL_RATE_LIMIT", 6000, "Requests a key may make a minute; 0 switches the limit off.", count_or_none
     )
     link_rate_limit: int = _setting(
         "CORRAL_LINK_RATE_LIMIT",
         60,
         "Requests a minute that one link to an ask takes, and that one address may make to links that do not exist; "
         "0 switches the limit off.",
-        int,
+        count_or_none,
     )
     metrics_open: bool = _setting(
         "CORRAL_METRICS_OPEN", True, "Serve /metrics without a key. Switch off where the port is public.", parsing.flag
     )
     proxy_hops: int = _setting(
-        "CORRAL_PROXY_HOPS", 0, "How many reverse proxies in front may be believed about X-Forwarded-For.", int
+        "CORRAL_PROXY_HOPS",
+        0,
+        "How many reverse proxies in front may be believed about X-Forwarded-For.",
+        count_or_none,
     )
 
 
@@ -160,8 +168,8 @@ class Mcp:
         "Origins of pages that may use MCP besides those of localhost (comma separated; `*` for every page).",
         parsing.texts,
     )
-    threads: int = _setting("CORRAL_MCP_THREADS", 8, "Threads that run tools.", int)
-    streams: int = _setting("CORRAL_MCP_STREAMS", 200, "Streams of the older transport one API process serves.", int)
+    threads: int = _setting("CORRAL_MCP_THREADS", 8, "Threads that run tools.", count)
+    streams: int = _setting("CORRAL_MCP_STREAMS", 200, "Streams of the older transport one API process serves.", count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +178,9 @@ class Worker:
 
     heading: ClassVar[str] = "Worker"
     name: str = _setting(
-        "CORRAL_WORKER_NAME",
-        "",
-        "Stable name of this worker, its queue is wk.<name>. The host name where unset.",
-        str,
+        "CORRAL_WORKER_NAME", "", "Stable name of this worker, its queue is wk.<name>. The host name where unset.", str
     )
-    capacity: int = _setting("CORRAL_WORKER_CAPACITY", 10, "Sessions this worker may host at once.", int)
+    capacity: int = _setting("CORRAL_WORKER_CAPACITY", 10, "Sessions this worker may host at once.", count)
     volume: str = _setting(
         "CORRAL_WORKSPACE_ROOT", "", "Folder that holds workspaces; its volume id is kept in it.", str
     )
@@ -203,7 +208,7 @@ class Worker:
     internal_address: str = _setting(
         "CORRAL_INTERNAL_ADDRESS", "", "host:port under which the API reaches it; derived where unset.", str
     )
-    threads: int = _setting("CORRAL_WORKER_THREADS", 4, "Celery threads; they only ring the host's bell.", int)
+    threads: int = _setting("CORRAL_WORKER_THREADS", 4, "Celery threads; they only ring the host's bell.", count)
     allow_bypass: bool = _setting(
         "CORRAL_ALLOW_BYPASS", False, "Whether sessions may use mode bypass (the agent asks nobody).", parsing.flag
     )
@@ -211,14 +216,13 @@ class Worker:
         "CORRAL_DRAIN_S",
         20.0,
         "After SIGTERM running turns may finish for this long before they are handed over.",
-        float,
+        pause,
     )
-    line_limit: int = _setting("CORRAL_LINE_LIMIT", 16 * 1024 * 1024, "Longest line of agent output kept, bytes.", int)
+    line_limit: int = _setting(
+        "CORRAL_LINE_LIMIT", 16 * 1024 * 1024, "Longest line of agent output kept, bytes.", count
+    )
     line_total: int = _setting(
-        "CORRAL_LINE_TOTAL",
-        64 * 1024 * 1024,
-        "Bytes of unfinished lines one worker keeps over all its agents.",
-        int,
+        "CORRAL_LINE_TOTAL", 64 * 1024 * 1024, "Bytes of unfinished lines one worker keeps over all its agents.", count
     )
 
 
@@ -228,33 +232,36 @@ class Limits:
 
     heading: ClassVar[str] = "Session limits"
     idle_s: float = _setting(
-        "CORRAL_IDLE_S", 1800.0, "An idle session's process ends after this long; the next prompt resumes it.", float
+        "CORRAL_IDLE_S", 1800.0, "An idle session's process ends after this long; the next prompt resumes it.", pause
     )
     lifetime_s: float | None = _setting(
-        "CORRAL_LIFETIME_S", None, "A session ends this long after its creation. Empty: never.", parsing.maybe_number
+        "CORRAL_LIFETIME_S",
+        None,
+        "A session ends this long after its creation. Empty: never.",
+        parsing.maybe_above_zero,
     )
     turn_s: float | None = _setting(
         "CORRAL_TURN_S",
         3600.0,
         "A turn is interrupted after this long (waiting for a human does not count). Empty: never.",
-        parsing.maybe_number,
+        parsing.maybe_above_zero,
     )
     start_s: float = _setting(
-        "CORRAL_START_S", 600.0, "A new session no worker could take within this time ends no_capacity.", float
+        "CORRAL_START_S", 600.0, "A new session no worker could take within this time ends no_capacity.", above_zero
     )
     agent_start_s: float = _setting(
         "CORRAL_AGENT_START_S",
         60.0,
         "An agent that is not ready within this time is ended; its session fails to start.",
-        float,
+        above_zero,
     )
     heartbeat_s: float | None = _setting(
         "CORRAL_HEARTBEAT_S",
         14400.0,
         "An external session that reports nothing for this long ends heartbeat_lost. Empty: never.",
-        parsing.maybe_number,
+        parsing.maybe_above_zero,
     )
-    queue: int = _setting("CORRAL_QUEUE_LIMIT", 100, "Prompts that may wait in one session's line.", int)
+    queue: int = _setting("CORRAL_QUEUE_LIMIT", 100, "Prompts that may wait in one session's line.", count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,28 +269,30 @@ class Times:
     """The clockwork of ownership. Tests run it at a tenth; leave it alone unless you know the database is slow."""
 
     heading: ClassVar[str] = "Clockwork"
-    beat_s: float = _setting("CORRAL_BEAT_S", 2.0, "Seconds between beats of a worker or delivery process.", float)
+    beat_s: float = _setting("CORRAL_BEAT_S", 2.0, "Seconds between beats of a worker or delivery process.", above_zero)
     freeze_s: float = _setting(
         "CORRAL_FREEZE_S",
         6.0,
         "Without a beat for this long the warden freezes the agents. Below CORRAL_LAPSE_S.",
-        float,
+        above_zero,
     )
     lapse_s: float = _setting(
-        "CORRAL_LAPSE_S", 8.0, "A peer whose beat an observer saw unchanged for this long is lost.", float
+        "CORRAL_LAPSE_S", 8.0, "A peer whose beat an observer saw unchanged for this long is lost.", above_zero
     )
-    sweep_s: float = _setting("CORRAL_SWEEP_S", 1.0, "Seconds between sweeps for facts whose hint was lost.", float)
-    stop_s: float = _setting("CORRAL_STOP_S", 5.0, "Seconds between TERM and KILL of an agent's tree.", float)
+    sweep_s: float = _setting(
+        "CORRAL_SWEEP_S", 1.0, "Seconds between sweeps for facts whose hint was lost.", above_zero
+    )
+    stop_s: float = _setting("CORRAL_STOP_S", 5.0, "Seconds between TERM and KILL of an agent's tree.", above_zero)
     interrupt_s: float = _setting(
         "CORRAL_INTERRUPT_S",
         10.0,
         "An agent that has not ended its turn this long after an interrupt is ended.",
-        float,
+        above_zero,
     )
     chunk_s: float = _setting(
-        "CORRAL_CHUNK_S", 0.05, "Text chunks that follow each other within this time are joined.", float
+        "CORRAL_CHUNK_S", 0.05, "Text chunks that follow each other within this time are joined.", pause
     )
-    commit_s: float = _setting("CORRAL_COMMIT_S", 0.02, "Least seconds between two commits of the journal.", float)
+    commit_s: float = _setting("CORRAL_COMMIT_S", 0.02, "Least seconds between two commits of the journal.", pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,19 +314,19 @@ class Delivery:
         parsing.texts,
     )
     timeout_s: float = _setting(
-        "CORRAL_WEBHOOK_TIMEOUT_S", 15.0, "Seconds for one attempt, answer body included.", float
+        "CORRAL_WEBHOOK_TIMEOUT_S", 15.0, "Seconds for one attempt, answer body included.", above_zero
     )
     ladder_s: tuple[str, ...] = _setting(
         "CORRAL_WEBHOOK_RETRY_S",
         ("5", "30", "120", "600", "1800", "3600", "7200", "18000", "36000"),
         "Seconds before each retry (comma separated), each ± 20 %. After the last one the delivery is a dead letter.",
-        parsing.texts,
+        pauses,
     )
     window_s: float = _setting(
-        "CORRAL_WEBHOOK_WINDOW_S", 0.2, "Events that follow within this time share a delivery.", float
+        "CORRAL_WEBHOOK_WINDOW_S", 0.2, "Events that follow within this time share a delivery.", pause
     )
-    concurrency: int = _setting("CORRAL_WEBHOOK_CONCURRENCY", 10, "Requests in flight to one endpoint at once.", int)
-    lane_limit: int = _setting("CORRAL_DELIVERY_LANES", 5000, "Lanes one delivery process holds at once.", int)
+    concurrency: int = _setting("CORRAL_WEBHOOK_CONCURRENCY", 10, "Requests in flight to one endpoint at once.", count)
+    lane_limit: int = _setting("CORRAL_DELIVERY_LANES", 5000, "Lanes one delivery process holds at once.", count)
     host: str = _setting(
         "CORRAL_DELIVERY_HOST", "127.0.0.1", "Address of the delivery worker's probe and metrics.", str
     )
@@ -325,7 +334,7 @@ class Delivery:
         "CORRAL_DELIVERY_PORT", 0, "Port of the delivery worker's probe and metrics; 0 takes a free one.", parsing.port
     )
     scale: float = _setting(
-        "CORRAL_WEBHOOK_TIME_SCALE", 1.0, "Multiplies the retry ladder; for rehearsals of an outage.", float
+        "CORRAL_WEBHOOK_TIME_SCALE", 1.0, "Multiplies the retry ladder; for rehearsals of an outage.", above_zero
     )
 
 
@@ -404,7 +413,8 @@ def _read_group(group: type[T], environ: Mapping[str, str]) -> T:
         except ValueError as problem:
             # A URL may carry a password.
             shown = "its value" if entry.default.__class__ is Secret or name.endswith("_URL") else repr(raw)
-            msg = f"{name}: {shown} cannot be {_use_of(group, entry.name)} ({problem})."
+            use = "used" if isinstance(problem, parsing.OutOfBounds) else _use_of(group, entry.name)
+            msg = f"{name}: {shown} cannot be {use} ({problem})."
             raise SettingError(msg) from problem
     return group(**values)
 
@@ -420,14 +430,33 @@ def read(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = None
     """The settings of `environ` (the process's own where None); what it lacks is looked up in `dotenv`.
 
     Raises:
-        SettingError: a value cannot be read.
+        SettingError: a value cannot be read, or does not go with another.
     """
     merged = {**(read_dotenv(dotenv) if dotenv else {}), **(os.environ if environ is None else environ)}
     groups = {name: _read_group(group, merged) for name, group in GROUPS.items()}
     commands = _by_agent(merged, "COMMAND")
     models = {agent: parsing.texts(value) for agent, value in _by_agent(merged, "MODELS").items()}
     child = {name.removeprefix("CHILD_ENV_"): value for name, value in merged.items() if name.startswith("CHILD_ENV_")}
-    return Settings(**groups, agent_commands=commands, agent_models=models, child_env=child, environ=merged)
+    settings = Settings(**groups, agent_commands=commands, agent_models=models, child_env=child, environ=merged)
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    """What no setting by itself can tell."""
+    times, worker = settings.times, settings.worker
+    if not times.beat_s < times.freeze_s < times.lapse_s:
+        # Agents that are frozen later than peers take their sessions would work on beside the next ones.
+        told = f"{times.beat_s:g}, {times.freeze_s:g} and {times.lapse_s:g} s"
+        raise SettingError(
+            f"CORRAL_BEAT_S, CORRAL_FREEZE_S and CORRAL_LAPSE_S must rise in this order; they are {told}."
+        )
+    if worker.line_limit > worker.line_total:
+        raise SettingError("CORRAL_LINE_LIMIT: one line cannot be longer than all together, CORRAL_LINE_TOTAL.")
+    try:
+        AddressRules.read(settings.delivery.allow, settings.delivery.ports)
+    except ValueError as problem:
+        raise SettingError(f"{problem}.") from problem
 
 
 def _by_agent(environ: Mapping[str, str], what: str) -> dict[str, str]:
@@ -443,9 +472,4 @@ def read_dotenv(path: Path) -> dict[str, str]:
     """`NAME=value` lines of a `.env` file; quotes around a value are taken off, `#` lines are comments."""
     if not path.is_file():
         return {}
-    values: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and name and not name.startswith("#"):
-            values[name.strip()] = value.strip().strip("'\"")
-    return values
+    return parsing.assignments(path.read_text(encoding="utf-8"))

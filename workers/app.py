@@ -8,7 +8,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import structlog
 from shared.agents.registry import DRIVERS
 from shared.channel.publisher import Publisher
 from shared.domain.addresses import AddressRules
-from shared.domain.errors import Conflict, NotFound
+from shared.domain.errors import Conflict, CorralError, NotFound
 from shared.domain.ids import Incarnation, SessionId, mint_incarnation
 from shared.domain.lapse import LapseObserver
 from shared.domain.session import Limits, SessionStatus
@@ -39,13 +39,16 @@ from shared.workspaces.kind import Place, Volume
 from shared.workspaces.remote import RemoteFiles
 from shared.workspaces.volume import open_volume
 from workers import steps
-from workers.host import environment, files, locate
+from workers.host import environment, files
 from workers.host.host import Host
+from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
 from workers.host.processes import Warden
 from workers.host.world import World
+from workers.maintenance import namesakes
 from workers.maintenance.batches import BatchRunner, HeardPublisher
 from workers.maintenance.beat import Beat, Ears
+from workers.maintenance.clearer import Clearer
 from workers.maintenance.membership import Membership
 from workers.maintenance.rescuer import Rescuer
 from workers.maintenance.sweep import Orders, Sweep, Sweeper
@@ -72,6 +75,8 @@ class Identity:
 
     incarnation: Incarnation
     name: str
+    earlier: Mapping[Incarnation, int]
+    """Earlier lives of the name that beat no more, and where their counters stand."""
     volume: Volume
     database: Database
     sealer: Sealer
@@ -88,8 +93,9 @@ class WorkerProcess:
         self._publisher = publisher
         self._batches = batches
         self._gate = gate
-        self._membership = Membership(who.database, who.incarnation, who.name, who.volume.id, settings.worker.capacity)
-        self._host = Host(self._world(), on_room=self._hear_room)
+        capacity = settings.worker.capacity
+        self._membership = Membership(who.database, who.incarnation, who.name, who.volume.id, capacity, who.earlier)
+        self._host = Host(self._world(), on_room=lambda _: self._has_room())
         self._loop = asyncio.new_event_loop()
         self._started: Future[None] = Future()
         self._is_draining = False
@@ -116,7 +122,12 @@ class WorkerProcess:
     def start(self) -> None:
         """Host sessions: listen, register, take over what an earlier life left, begin to beat and to sweep."""
         self._thread.start()
-        self._started.result(timeout=_START_S)
+        try:
+            self._started.result(timeout=_START_S)
+        except CorralError as problem:
+            log.error("worker.refused", problem=problem.message)  # noqa: TRY400 - the environment's fault, not ours
+            self._is_broken = True
+            raise SystemExit(_BROKEN_STATUS) from problem
         self._leaving.start()
 
     def ask_to_stop(self) -> None:
@@ -166,7 +177,7 @@ class WorkerProcess:
             port = await stack.enter_async_context(
                 files.serving(app, host=worker.internal_host, port=worker.internal_port)
             )
-            self._address = worker.internal_address or f"{_reachable(worker.internal_host)}:{port}"
+            self._address = worker.internal_address or f"{files.reachable(worker.internal_host)}:{port}"
             await self._host.run(self._begin)
 
     def _begin(self) -> None:
@@ -179,20 +190,19 @@ class WorkerProcess:
             rescuer = self._rescuer()
             # The beat first: to take over many sessions takes longer than peers would wait for one.
             self._watch(rescuer)
-            rescuer.rescue_left_by(self._who.name)
+            rescuer.rescue_left_by(self._who.name, self._who.earlier)
         except BaseException as problem:  # noqa: BLE001 - handed to whoever waits for the start
             self._started.set_exception(problem)
             return
-        self._host.offer()
         self._started.set_result(None)
-        threading.Thread(target=self._tell_agents, name="agents", daemon=True).start()
-
-    def _tell_agents(self) -> None:
-        given = environment.given(self._settings.environ, self._settings.child_env)
-        found = locate.probe_all(DRIVERS.values(), self._settings.agent_commands, given)
-        while not self._membership.tell_agents(found):
-            if self._left.wait(_TELL_S):
-                return
+        inventory = Inventory(
+            DRIVERS.values(),
+            self._settings.agent_commands,
+            environment.given(self._settings.environ, self._settings.child_env),
+            self._membership.tell_agents,
+            self._host.offer,
+        )
+        threading.Thread(target=inventory.keep, args=(self._left,), name="agents", daemon=True).start()
 
     def _watch(self, rescuer: Rescuer) -> None:
         times = self._settings.times
@@ -220,16 +230,15 @@ class WorkerProcess:
         )
         self._watches.enter_context(self._batches)
         self._watches.enter_context(Sweep(sweeper, times.sweep_s))
-        self._watches.enter_context(Trimmer(self._who.database, keep_days=self._settings.core.retention_days))
+        keep_days = self._settings.core.retention_days
+        self._watches.enter_context(Trimmer(self._who.database, keep_days=keep_days))
+        self._watches.enter_context(Clearer(self._who.database, self._who.volume, keep_days=keep_days))
 
     def _has_room(self) -> bool:
         """Whether another session could be taken in. The gate follows; the sweep asks too, since time makes room."""
         has_room = self._host.has_room and not self._is_draining
         self._gate.set(has_room=has_room)
         return has_room
-
-    def _hear_room(self, _: bool) -> None:  # noqa: FBT001 - the host's callback
-        self._has_room()
 
     def _rescuer(self) -> Rescuer:
         return Rescuer(
@@ -351,10 +360,6 @@ class WorkerProcess:
         return files.Readiness(missing=missing, warnings=warnings)
 
 
-def _reachable(host: str) -> str:
-    return socket.getfqdn() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-
-
 def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell) -> Context:
     """What operations are handed that a worker carries out for batches."""
     named = settings.limits
@@ -384,7 +389,9 @@ def run(settings: Settings) -> int:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     volume = open_volume(root, [Path(folder).expanduser() for folder in settings.worker.allowed_folders])
     database = Database(settings.core.database_url)
-    who = Identity(mint_incarnation(), name, volume, database, Sealer(str(settings.core.secret_key)))
+    me = mint_incarnation()
+    earlier = namesakes.silent(database, name, me, beat_s=settings.times.beat_s)
+    who = Identity(me, name, earlier, volume, database, Sealer(str(settings.core.secret_key)))
     gate = steps.Gate()
     with HeardPublisher(settings.core.redis_url) as publisher, Bell(settings.core.redis_url) as bell:
         batches = BatchRunner(_context(settings, who, publisher, bell))

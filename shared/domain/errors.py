@@ -239,8 +239,7 @@ class AgentNotReady(Refused):
 
     def __init__(self, agent: str, why: str) -> None:
         super().__init__(
-            f"No worker can run {agent}: {why}. Install its program on a worker, or name it in "
-            f"CORRAL_{agent.upper()}_COMMAND; `corral doctor` shows what is missing.",
+            f"No worker can run {agent}: {why.rstrip('.')}. `corral doctor` shows what a machine lacks.",
             agent=agent,
             why=why,
         )

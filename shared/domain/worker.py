@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -33,5 +34,20 @@ class WorkerRow:
     beat: int
     """Counts up with each beat. Observers watch it change on their own clock; `beat_at` is for people."""
     agents: JsonObject
+    """`{ready, version, problem}` of each agent it has looked for; one that is missing is still being looked for."""
     started_at: datetime
     beat_at: datetime
+
+    @property
+    def ready_agents(self) -> frozenset[str]:
+        """The agents it can start."""
+        return frozenset(
+            name for name, told in self.agents.items() if isinstance(told, dict) and told.get("ready") is True
+        )
+
+
+def lacking(rows: Sequence[WorkerRow]) -> frozenset[str]:
+    """The agents all of these workers have looked for and none can start."""
+    known = [frozenset(row.agents) for row in rows]
+    ready = frozenset[str]().union(*(row.ready_agents for row in rows))
+    return frozenset.intersection(*known) - ready if known else frozenset()

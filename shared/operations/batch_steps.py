@@ -19,7 +19,7 @@ from shared.operations.context import Context
 from shared.operations.transaction import Act
 from shared.store import batches
 from shared.store.batches import OverItem, QueuedItem
-from shared.store.database import TRANSIENT
+from shared.store.database import is_away
 from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -98,11 +98,13 @@ def _start_next(act: Act, batch: Batch) -> bool:
         return False
     try:
         _start(act, batch.id, item)
-    except (Unavailable, *TRANSIENT):
+    except Unavailable:
         raise
     except CorralError as problem:
         raise _StartFailed(item, ItemError(problem.code, problem.message)) from problem
     except Exception as problem:
+        if is_away(problem):
+            raise
         # Whatever it is, it would come again: one item must not hold up the others for ever.
         log.exception("batch.item_broken", batch=batch.id, index=item.index)
         words = "Something went wrong here. It has been logged under this batch and index."

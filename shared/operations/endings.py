@@ -73,14 +73,19 @@ def _lost(ask: Ask) -> JsonObject:
     return {"ask_id": ask.id, "kind": ask.kind.value, "status": AskStatus.LOST.value, "reason": "session_ended"}
 
 
-def strand(place: Front, session: SessionId) -> bool:
-    """Say that no live worker has the session's volume; it goes on when one returns. Safe to repeat."""
+def strand(place: Front, session: SessionId, *, agent: str | None = None) -> bool:
+    """Say that no live worker has the session's volume, or none there has `agent`; it goes on when one returns.
+
+    Safe to repeat.
+    """
     with place.database.write() as connection:
         head = heads.lock(connection, session)
         if head is None or head.owner is not None or head.status in {SessionStatus.STRANDED, SessionStatus.ENDED}:
             return False
-        data = {"reason": "no_worker_on_volume", "volume_id": head.volume_id}
-        written = front.append(connection, session, [Draft(EventType.SESSION_STRANDED, dict(data))])
+        data: JsonObject = {"reason": "no_worker_on_volume", "volume_id": head.volume_id}
+        if agent is not None:
+            data = {"reason": "no_worker_with_agent", "volume_id": head.volume_id, "agent": agent}
+        written = front.append(connection, session, [Draft(EventType.SESSION_STRANDED, data)])
         heads.set_status(connection, session, SessionStatus.STRANDED)
     place.committed(written)
     return True

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import redis
+import structlog
 
+from shared.domain.errors import Unavailable
 from shared.operations import fleet
 from shared.operations.context import Context
-from shared.store import workers
-from shared.store.database import DatabaseAway
+from shared.store import migrate, workers
+from shared.store.database import DatabaseAway, DatabaseError
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,22 @@ def look(context: Context, client: redis.Redis) -> Health:
             rows = workers.live(connection, "worker")
     except DatabaseAway:
         return Health(("The database cannot be reached.",), tuple(warnings))
+    except DatabaseError as problem:
+        log.warning("database.refuses", problem=str(problem))
+        return Health((_why_refused(context),), tuple(warnings))
     if not rows:
         warnings.append("No worker is there: sessions wait `starting`.")
     elif not any(fleet.readiness(rows, agent).workers for agent in context.agents):
         warnings.append("No worker has the program of any agent; `corral doctor` says what is missing.")
     return Health((), tuple(warnings))
+
+
+def _why_refused(context: Context) -> str:
+    try:
+        migrate.require_current(context.db.url.render_as_string(hide_password=False))
+    except Unavailable as problem:
+        return problem.message
+    return "The database is at this release and still refuses what is asked of it; the log says how."
 
 
 def _answers(client: redis.Redis) -> bool:

@@ -26,6 +26,7 @@ from shared.domain.tenant import Caller
 from shared.domain.turn import Turn
 from shared.domain.usage import Totals
 from shared.domain.webhook import Endpoint
+from shared.domain.worker import lacking
 from shared.operations import callbacks, files, prompts
 from shared.operations.context import Context
 from shared.operations.endings import end_under_lock
@@ -383,11 +384,10 @@ def _check_attach(context: Context, agent: str, attach: Attachment) -> None:
 
 def _check_ready(act: Act, agent: str) -> None:
     rows = workers.live(act.connection, "worker")
-    ready = readiness(rows, agent)
     # With no worker at all the session waits `starting` for one, and a worker that has just come up has not told yet
     # what it has; workers that all lack the program never take it.
-    if rows and all(agent in row.agents for row in rows) and not ready.workers:
-        raise AgentNotReady(agent, ready.problem or "its program was not found")
+    if agent in lacking(rows):
+        raise AgentNotReady(agent, readiness(rows, agent).problem or "its program was not found")
 
 
 def _store_change(act: Act, found: Session, wish: SessionChange) -> None:

@@ -25,8 +25,16 @@ _LOOK_S: Final = 0.0015
 
 _IDLE_IN_TRANSACTION: Final = "25P03"
 
-TRANSIENT = (OperationalError, InterfaceError, sa.exc.TimeoutError)
-"""What a transaction raises inside its block where its end turns it into `DatabaseAway`."""
+_AWAY_ON_SQLITE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+    }
+)
+"""Primary result codes; SQLite's driver calls a faulty statement operational too."""
 
 
 class DatabaseAway(Unavailable):
@@ -94,13 +102,29 @@ class Database:
 def _told() -> Iterator[None]:
     try:
         yield
-    except TRANSIENT as problem:
-        raise DatabaseAway from problem
-    except InternalError as problem:
-        # A process that was stopped in its transaction finds that PostgreSQL ended it; psycopg calls that internal.
-        if problem.connection_invalidated or getattr(problem.orig, "sqlstate", None) == _IDLE_IN_TRANSACTION:
+    except (DBAPIError, sa.exc.TimeoutError) as problem:
+        if is_away(problem):
             raise DatabaseAway from problem
         raise
+
+
+def is_away(problem: Exception) -> bool:
+    """Whether the end of a transaction turns what was raised inside its block into `DatabaseAway`: trying again helps.
+
+    A statement that is wrong would be wrong again.
+    """
+    match problem:
+        case sa.exc.TimeoutError():
+            return True
+        case OperationalError(orig=sqlite3.Error() as told) | InterfaceError(orig=sqlite3.Error() as told):
+            return getattr(told, "sqlite_errorcode", 0) & 0xFF in _AWAY_ON_SQLITE
+        case OperationalError() | InterfaceError():
+            return True
+        case InternalError():
+            # A process that was stopped in its transaction finds that PostgreSQL ended it; psycopg calls that internal.
+            state = getattr(problem.orig, "sqlstate", None)
+            return problem.connection_invalidated or state == _IDLE_IN_TRANSACTION
+    return False
 
 
 def _take_write_lock(connection: Connection, timeout_s: float) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from shared.domain.clock import to_text
 from shared.domain.event import Event
 from shared.domain.ids import SessionId, TenantId, TurnId
 from shared.store.database import Connection
@@ -82,15 +84,22 @@ def latest(connection: Connection, session: SessionId, before: int, limit: int) 
     return [_event(row) for row in rows]
 
 
-def of_turn(connection: Connection, session: SessionId, turn: TurnId, event_type: str) -> Event | None:
-    """The last event of `event_type` of one turn (its terminal event, say)."""
-    row = connection.execute(
-        sa.select(*_COLUMNS)
-        .where(events.c.session_id == session, events.c.turn_id == turn, events.c.type == event_type)
-        .order_by(events.c.seq.desc())
-        .limit(1)
-    ).one_or_none()
-    return _event(row) if row else None
+def last_before(connection: Connection, session: SessionId, moment: datetime, *, low: int, high: int) -> int:
+    """The last seq of those in (low, high] made before `moment`; `low` where there is none.
+
+    Times of one log rise with seq, so this halves its way: some twenty point reads in a log of a million.
+    """
+    text = to_text(moment)
+    while low < high:
+        middle = (low + high + 1) // 2
+        made = connection.execute(
+            sa.select(events.c.created_at).where(events.c.session_id == session, events.c.seq == middle)
+        ).scalar_one_or_none()
+        if made is None or made < text:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def active_sessions(

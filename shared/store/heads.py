@@ -12,9 +12,10 @@ import sqlalchemy as sa
 
 from shared.domain.ids import Incarnation, SessionId, TenantId
 from shared.domain.session import SESSION_MOVES, SessionStatus
+from shared.domain.worker import lacking
 from shared.store import workers
 from shared.store.database import Connection
-from shared.store.tables import heads
+from shared.store.tables import heads, sessions
 from shared.store.types import UTC
 
 
@@ -259,7 +260,10 @@ def set_first_seq(connection: Connection, session: SessionId, first_seq: int) ->
 
 
 def queue_position(connection: Connection, session: SessionId) -> int | None:
-    """How many sessions wait before this one for a worker; None when it does not wait for one."""
+    """How many sessions wait before this one for a worker; None when it does not wait for one.
+
+    Those that no live worker can host, for want of their volume or their agent, stand in nobody's way.
+    """
     mine = connection.execute(
         sa.select(heads.c.wanted_at).where(
             heads.c.session_id == session, heads.c.owner.is_(None), heads.c.status == SessionStatus.STARTING
@@ -267,11 +271,18 @@ def queue_position(connection: Connection, session: SessionId) -> int | None:
     ).scalar_one_or_none()
     if mine is None:
         return None
-    return connection.execute(
+    before = (
         sa.select(sa.func.count())
         .select_from(heads)
-        .where(heads.c.owner.is_(None), heads.c.wanted_at < mine, heads.c.status != SessionStatus.ENDED)
-    ).scalar_one()
+        .where(
+            heads.c.owner.is_(None),
+            heads.c.wanted_at < mine,
+            heads.c.status.not_in([SessionStatus.ENDED, SessionStatus.STRANDED]),
+        )
+    )
+    if missing := lacking(workers.live(connection, "worker")):
+        before = before.join(sessions, sessions.c.id == heads.c.session_id).where(sessions.c.agent.not_in(missing))
+    return connection.execute(before).scalar_one()
 
 
 def last_seqs(connection: Connection, sessions: Iterable[SessionId]) -> Mapping[SessionId, int]:

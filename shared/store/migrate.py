@@ -52,6 +52,15 @@ class UpgradeUnderWay(Unavailable):
         )
 
 
+class DatabaseOutdated(Unavailable):
+    """The database lacks what this release needs."""
+
+    code = "database_outdated"
+
+    def __init__(self) -> None:
+        super().__init__("The database is not at this release: run `corral migrate`.")
+
+
 def upgrade(url: str, *, wait_s: float = 300.0, versions: Sequence[Path] = ()) -> str:
     """Apply what is missing, and give the revision the database is at afterwards.
 
@@ -94,6 +103,17 @@ def is_current(url: str) -> bool:
     revision = current(url)
     scripts = ScriptDirectory.from_config(_config())
     return revision is not None and (revision == scripts.get_current_head() or not _is_known(scripts, revision))
+
+
+def require_current(url: str) -> None:
+    """Let a process begin only where this release may serve.
+
+    Raises:
+        DatabaseOutdated: `corral migrate` comes first.
+        DatabaseAway: the database cannot be reached.
+    """
+    if not is_current(url):
+        raise DatabaseOutdated
 
 
 def drift(url: str) -> list[str]:

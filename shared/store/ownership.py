@@ -5,7 +5,7 @@ Everything here happens under the head row's lock; the epoch rises whenever a se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,23 +16,19 @@ from shared.domain.session import SessionStatus
 from shared.store import workers
 from shared.store.database import Connection
 from shared.store.heads import Head, as_head
-from shared.store.tables import heads
+from shared.store.tables import heads, sessions
 from shared.store.tables import workers as workers_table
 
 
 def claim(connection: Connection, me: Incarnation, volume_id: str, *, session: SessionId | None = None) -> Head | None:
     """Take the session that has waited longest (or `session`) for worker `me`: a slot, the epoch, the volume.
 
-    None: nothing waits that this worker may host, or it has no free slot. Sessions that never had a
-    workspace go to any worker; others only to their volume, portable ones anywhere. Call it in a transaction
-    of its own and roll back on None is not needed: without a session no slot is kept.
+    None: nothing waits that this worker may host, or it has no free slot. It may host those whose agent it said it
+    can start. Sessions that never had a workspace go to any such worker; others only to their volume, portable ones
+    anywhere. Call it in a transaction of its own; to roll back on None is not needed: without a session no slot is
+    kept.
     """
-    candidate = sa.select(heads.c.session_id).where(
-        heads.c.owner.is_(None),
-        heads.c.wanted_at.is_not(None),
-        heads.c.status != SessionStatus.ENDED,
-        sa.or_(heads.c.volume_id.is_(None), heads.c.volume_id == volume_id, heads.c.portable),
-    )
+    candidate = sa.select(heads.c.session_id).where(_is_claimable(connection, me, volume_id))
     if session is not None:
         candidate = candidate.where(heads.c.session_id == session)
     found = connection.execute(
@@ -47,6 +43,24 @@ def claim(connection: Connection, me: Incarnation, volume_id: str, *, session: S
         .returning(*heads.c)
     ).one()
     return as_head(row)
+
+
+def _is_claimable(connection: Connection, me: Incarnation, volume_id: str) -> sa.ColumnElement[bool]:
+    row = workers.get(connection, me)
+    # A worker without the program would only end the session as failed, beside a peer that has it.
+    agents = row.ready_agents if row is not None else frozenset()
+    return sa.and_(
+        heads.c.owner.is_(None),
+        heads.c.wanted_at.is_not(None),
+        heads.c.status != SessionStatus.ENDED,
+        sa.or_(heads.c.volume_id.is_(None), heads.c.volume_id == volume_id, heads.c.portable),
+        _has_agent_of(agents),
+    )
+
+
+def _has_agent_of(agents: Iterable[str]) -> sa.ColumnElement[bool]:
+    # Not a join: FOR UPDATE would lock the session's row too.
+    return sa.exists().where(sessions.c.id == heads.c.session_id, sessions.c.agent.in_(list(agents))).correlate(heads)
 
 
 def release(connection: Connection, session: SessionId, epoch: int, status: SessionStatus) -> bool:
@@ -142,17 +156,12 @@ def with_news(connection: Connection, owner: Incarnation) -> Sequence[SessionId]
     return [SessionId(row.session_id) for row in rows]
 
 
-def waiting(connection: Connection, volume_id: str, limit: int) -> Sequence[Head]:
-    """Sessions nobody hosts that a worker of `volume_id` could claim, longest waiting first."""
+def waiting(connection: Connection, me: Incarnation, volume_id: str, limit: int) -> Sequence[Head]:
+    """Sessions nobody hosts that worker `me` of `volume_id` could claim, longest waiting first."""
     return _heads(
         connection.execute(
             sa.select(heads)
-            .where(
-                heads.c.owner.is_(None),
-                heads.c.wanted_at.is_not(None),
-                heads.c.status != SessionStatus.ENDED,
-                sa.or_(heads.c.volume_id.is_(None), heads.c.volume_id == volume_id, heads.c.portable),
-            )
+            .where(_is_claimable(connection, me, volume_id))
             .order_by(heads.c.wanted_at, heads.c.session_id)
             .limit(limit)
         )
@@ -177,15 +186,42 @@ def unhosted_off_volumes(connection: Connection, volumes: Iterable[str], limit: 
     )
 
 
+def unhosted_without_agent(
+    connection: Connection, lacking: Mapping[str, Collection[str]], limit: int
+) -> Sequence[tuple[SessionId, str]]:
+    """Wanted sessions that were up before, which no live worker of their volume can start, with their agents.
+
+    `lacking` says by volume which agents no worker there has. Not those that still start: they have a deadline.
+    """
+    if not any(lacking.values()):
+        return []
+    there = [sa.and_(heads.c.volume_id == volume, _has_agent_of(agents)) for volume, agents in lacking.items()]
+    nowhere = frozenset.intersection(*(frozenset(agents) for agents in lacking.values()))
+    is_lacking = sa.or_(
+        sa.and_(heads.c.portable, _has_agent_of(nowhere)), sa.and_(heads.c.portable.is_(False), sa.or_(*there))
+    )
+    rows = connection.execute(
+        sa.select(heads.c.session_id, sessions.c.agent)
+        .join(sessions, sessions.c.id == heads.c.session_id)
+        .where(
+            heads.c.owner.is_(None),
+            heads.c.wanted_at.is_not(None),
+            heads.c.status.not_in([SessionStatus.ENDED, SessionStatus.STRANDED, SessionStatus.STARTING]),
+            is_lacking,
+        )
+        .limit(limit)
+    )
+    return [(SessionId(row.session_id), row.agent) for row in rows]
+
+
 def past_start(connection: Connection, at: datetime, limit: int) -> Sequence[Head]:
-    """Sessions that never got a host and whose time for it is over."""
+    """Sessions nobody hosts that never came up, and whose time for it is over."""
     return _heads(
         connection.execute(
             sa.select(heads)
             .where(
                 heads.c.owner.is_(None),
                 heads.c.status == SessionStatus.STARTING,
-                heads.c.epoch == 0,
                 heads.c.wanted_at.is_not(None),
                 heads.c.start_by < at,
             )

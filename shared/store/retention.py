@@ -1,12 +1,13 @@
-"""Removes by age: ended sessions with their logs, delivered deliveries, old idempotency keys, workers long lost.
+"""Removes by age: ended sessions with their logs, finished deliveries, old idempotency keys, workers long lost.
 
+What living sessions have told long ago is removed by `living.py`.
 Short transactions only: on SQLite everybody else waits for each of them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,10 +15,11 @@ import sqlalchemy as sa
 
 from shared.domain.clock import now
 from shared.domain.ids import SessionId
+from shared.domain.json import JsonObject
 from shared.domain.session import SessionStatus
-from shared.domain.webhook import DeliveryKind, DeliveryStatus, EndpointStatus
+from shared.domain.webhook import DeliveryStatus, EndpointStatus
 from shared.store import events, heads, sessions
-from shared.store.database import Database
+from shared.store.database import Connection, Database
 from shared.store.external_tables import reports
 from shared.store.tables import (
     asks,
@@ -34,9 +36,13 @@ from shared.store.tables import (
     workers,
 )
 from shared.store.tables import heads as head_rows
+from shared.store.tables import sessions as session_rows
 
 KEEP_KEYS = timedelta(hours=24)
 """How long an idempotency key is remembered."""
+
+CLEARING = timedelta(days=7)
+"""How much longer a session stays whose workspace nobody has removed: no worker of its volume may ever come back."""
 
 ROWS = 500
 """Most rows removed in one transaction."""
@@ -59,8 +65,17 @@ class Trimmed:
     batches: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Uncleared:
+    """A workspace that may go."""
+
+    session: SessionId
+    kind: str
+    workspace: JsonObject
+
+
 def trim(database: Database, *, before: datetime, limit: int = ROWS) -> Trimmed:
-    """Remove what ended, was delivered or was lost before `before`, and idempotency keys older than 24 hours.
+    """Remove what ended, was delivered, given up or lost before `before`, and idempotency keys older than 24 hours.
 
     In transactions of about `limit` rows. Safe to stop anywhere, to repeat, and to run from several processes.
     A session with deliveries still to be made stays until they are made or given up.
@@ -80,20 +95,16 @@ def trim(database: Database, *, before: datetime, limit: int = ROWS) -> Trimmed:
             gone_sessions += 1
     old = sa.or_(
         sa.and_(deliveries.c.status == DeliveryStatus.DELIVERED, deliveries.c.delivered_at < before),
-        sa.and_(
-            deliveries.c.status == DeliveryStatus.DEAD,
-            deliveries.c.kind == DeliveryKind.TEST,
-            deliveries.c.created_at < before,
-        ),
+        sa.and_(deliveries.c.status == DeliveryStatus.DEAD, deliveries.c.created_at < before),
     )
     lost = sa.and_(workers.c.state == "lost", workers.c.beat_at < before)
     unowned = workers.c.incarnation.not_in(sa.select(head_rows.c.owner).where(head_rows.c.owner.is_not(None)))
     return Trimmed(
         sessions=gone_sessions,
         events=gone_events,
-        deliveries=gone_deliveries + _remove(database, deliveries, old, _fewer(limit)),
-        idempotency_keys=_remove(database, idempotency, idempotency.c.created_at < now() - KEEP_KEYS, limit),
-        workers=_remove(database, workers, sa.and_(lost, unowned), limit),
+        deliveries=gone_deliveries + remove(database, deliveries, old, _fewer(limit)),
+        idempotency_keys=remove(database, idempotency, idempotency.c.created_at < now() - KEEP_KEYS, limit),
+        workers=remove(database, workers, sa.and_(lost, unowned), limit),
         batches=_remove_batches(database, before, limit),
     )
 
@@ -117,9 +128,36 @@ def trim_log(database: Database, session: SessionId, *, upto: int, limit: int = 
 
 def _remove_batches(database: Database, before: datetime, limit: int) -> int:
     old = batches.c.ended_at < before
-    _remove(database, batch_items, batch_items.c.batch_id.in_(sa.select(batches.c.id).where(old)), limit)
+    remove(database, batch_items, batch_items.c.batch_id.in_(sa.select(batches.c.id).where(old)), limit)
     # A batch that grew old in between takes its thousand items along in one transaction; so not many at once.
-    return _remove(database, batches, old, 1)
+    return remove(database, batches, old, 1)
+
+
+def uncleared(
+    connection: Connection, volume_id: str, before: datetime, limit: int, *, but: Collection[SessionId] = ()
+) -> Sequence[Uncleared]:
+    """Workspaces on a volume whose sessions ended before `before` and owe nobody anything, first ended first."""
+    rows = connection.execute(
+        sa.select(head_rows.c.session_id, session_rows.c.workspace_kind, session_rows.c.workspace)
+        .join(session_rows, session_rows.c.id == head_rows.c.session_id)
+        .where(
+            head_rows.c.status == SessionStatus.ENDED,
+            head_rows.c.ended_at < before,
+            head_rows.c.volume_id == volume_id,
+            head_rows.c.portable.is_(False),
+            head_rows.c.session_id.not_in(list(but)),
+            sa.not_(_is_owed()),
+        )
+        .order_by(head_rows.c.ended_at, head_rows.c.session_id)
+        .limit(limit)
+    )
+    return [Uncleared(SessionId(row.session_id), row.workspace_kind, row.workspace) for row in rows]
+
+
+def set_cleared(connection: Connection, session: SessionId) -> None:
+    """Say that the workspace of an ended session is gone: it is on no volume any more."""
+    ended = head_rows.update().where(head_rows.c.session_id == session, head_rows.c.status == SessionStatus.ENDED)
+    connection.execute(ended.values(volume_id=None))
 
 
 def _ended(database: Database, before: datetime, after: SessionId) -> Sequence[SessionId]:
@@ -129,6 +167,8 @@ def _ended(database: Database, before: datetime, after: SessionId) -> Sequence[S
             head_rows.c.status == SessionStatus.ENDED,
             head_rows.c.ended_at < before,
             head_rows.c.session_id > after,
+            # Its row is what the worker of its volume goes by when it removes the workspace.
+            sa.or_(head_rows.c.volume_id.is_(None), head_rows.c.portable, head_rows.c.ended_at < before - CLEARING),
             sa.not_(_is_owed()),
         )
         .order_by(head_rows.c.session_id)
@@ -165,11 +205,12 @@ def _remove_log(database: Database, session: SessionId, limit: int) -> int:
 def _remove_belongings(database: Database, session: SessionId, limit: int) -> int:
     """Before the session itself: its row takes all of them along in one transaction, however many there are."""
     for table in (blobs, transcripts, inputs, asks, turns, reports):
-        _remove(database, table, table.c.session_id == session, limit)
-    return _remove(database, deliveries, deliveries.c.session_id == session, _fewer(limit))
+        remove(database, table, table.c.session_id == session, limit)
+    return remove(database, deliveries, deliveries.c.session_id == session, _fewer(limit))
 
 
-def _remove(database: Database, table: sa.Table, condition: sa.ColumnElement[bool], limit: int) -> int:
+def remove(database: Database, table: sa.Table, condition: sa.ColumnElement[bool], limit: int) -> int:
+    """Remove the rows that meet the condition, at most `limit` a transaction; how many went."""
     key = list(table.primary_key.columns)
     # Rows another trimmer is about to remove are left to it: two that wait for each other would be a deadlock.
     chosen = sa.select(*key).where(condition).limit(limit).with_for_update(skip_locked=True)

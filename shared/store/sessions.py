@@ -110,6 +110,12 @@ def get_any(connection: Connection, id: SessionId, sealer: Sealer) -> Session | 
     return _session(row, sealer) if row else None
 
 
+def agents_of(connection: Connection, ids: Collection[SessionId]) -> Mapping[SessionId, str]:
+    """The agent of each of these sessions that exists."""
+    rows = connection.execute(sa.select(sessions.c.id, sessions.c.agent).where(sessions.c.id.in_(list(ids))))
+    return {SessionId(row.id): row.agent for row in rows}
+
+
 def page(
     connection: Connection, tenant: TenantId, **filters: Unpack[SessionFilter]
 ) -> tuple[list[Session], str | None]:

@@ -23,6 +23,7 @@ def set_up(*, process: str, level: str, form: str) -> None:
         raise ValueError(msg)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _naming(process),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -34,8 +35,16 @@ def set_up(*, process: str, level: str, form: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
     _adopt_library_logs(max(numeric, logging.WARNING))
+
+
+def _naming(process: str) -> structlog.typing.Processor:
+    # Not a context variable: threads begin with a context of their own, and much is done in threads.
+    def name(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        line.setdefault("process", process)
+        return line
+
+    return name
 
 
 def _adopt_library_logs(level: int) -> None:

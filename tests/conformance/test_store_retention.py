@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from shared.domain.clock import now
+from shared.domain.clock import now, to_text
 from shared.domain.event import Event
 from shared.domain.ids import Incarnation, mint
-from shared.store import blobs, events, heads, idempotency, retention, sessions, tables, transcripts, workers
+from shared.store import blobs, events, heads, idempotency, living, retention, sessions, tables, transcripts, workers
 from shared.store.database import Database
 from shared.store.retention import Trimmed
 from tests.fixtures.store_rows import ACME, SEALER, T0, add_ask, add_session, add_turn, after
@@ -22,17 +22,17 @@ def count(db, table) -> int:
         return c.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
 
-def add_ended(c, *, length=3, ended_at=T0):
+def add_ended(c, *, length=3, ended_at=T0, told_at=T0):
     """An ended session with everything a session can have."""
     session = add_session(c)
     add_turn(c, session)
     add_ask(c, session)
     heads.next_input(c, session, T0)
-    blobs.create(c, id=mint("blb"), session=session, media_type="text/plain", content=b"x", at=T0)
+    blobs.create(c, id=mint("blb"), session=session, media_type="text/plain", content=b"x", at=told_at)
     transcripts.append(c, session, "conv", ["{}"])
     last = heads.reserve(c, session, length, T0)
     if length:
-        events.insert(c, [Event(session, seq, "message", None, "2026", "{}") for seq in range(1, last + 1)])
+        events.insert(c, [Event(session, seq, "message", None, to_text(told_at), "{}") for seq in range(1, last + 1)])
     if ended_at is not None:
         heads.end(c, session, "terminated", None, ended_at)
     return session
@@ -89,11 +89,12 @@ def test_an_old_ended_session_goes_with_all_that_belonged_to_it(db):
 
 def test_what_is_live_or_ended_lately_stays_whole(db):
     with db.write() as c:
-        add_ended(c, ended_at=None)
+        add_ended(c, ended_at=None, told_at=BEFORE)
         add_ended(c, ended_at=BEFORE)
     before = {table.name: count(db, table) for table in tables.metadata.sorted_tables}
 
     assert retention.trim(db, before=BEFORE) == NOTHING
+    assert living.trim_living(db, before=BEFORE) == 0
 
     assert {table.name: count(db, table) for table in tables.metadata.sorted_tables} == before
 
@@ -133,19 +134,20 @@ def test_a_disabled_endpoint_keeps_no_session_for_ever(db):
     assert retention.trim(db, before=BEFORE).sessions == 1
 
 
-def test_old_delivered_deliveries_of_a_live_session_go_and_dead_ones_stay(db):
+def test_finished_deliveries_of_a_live_session_go_when_they_are_old(db):
     with db.write() as c:
         endpoint, session = add_endpoint(c), add_ended(c, ended_at=None)
         for _ in range(7):
             add_delivery(c, endpoint, session, delivered_at=T0)
+        add_delivery(c, endpoint, session, status="dead")
         kept = {
             add_delivery(c, endpoint, session, delivered_at=BEFORE),
-            add_delivery(c, endpoint, session, status="dead"),
+            add_delivery(c, endpoint, session, status="dead", created_at=BEFORE),
             add_delivery(c, endpoint, session, status="pending"),
         }
         add_delivery(c, endpoint, None, kind="test", status="dead")
 
-    assert retention.trim(db, before=BEFORE, limit=30).deliveries == 8
+    assert retention.trim(db, before=BEFORE, limit=30).deliveries == 9
 
     with db.read() as c:
         assert set(c.execute(sa.select(tables.deliveries.c.id)).scalars()) == kept
@@ -241,3 +243,64 @@ def test_batches_go_with_their_items_when_they_ended_long_ago(db):
     with db.read() as c:
         assert set(c.execute(sa.select(tables.batches.c.id)).scalars()) == {"bat_new", "bat_open"}
     assert count(db, tables.batch_items) == 4
+
+
+# --- living sessions ------------------------------------------------------------------------------------------
+
+
+def add_living(c, *, old=12, young=3):
+    """A living session that told `old` events at T0 and `young` at BEFORE, each with a blob."""
+    session = add_ended(c, length=0, ended_at=None)
+    last = heads.reserve(c, session, old + young, BEFORE)
+    times = [T0] * old + [BEFORE] * young
+    made = enumerate(times, start=1)
+    events.insert(c, [Event(session, seq, "message", None, to_text(at), "{}") for seq, at in made])
+    for at in times:
+        blobs.create(c, id=mint("blb"), session=session, media_type="text/plain", content=b"x", at=at)
+    assert last == old + young
+    return session
+
+
+def held(db, session) -> list[int]:
+    with db.read() as c:
+        seqs = [event.seq for event in events.between(c, session, 0, 99)]
+        assert heads.get(c, session).first_seq == (seqs or [heads.get(c, session).last_seq + 1])[0]
+    return seqs
+
+
+def add_lane(c, endpoint, session, cursor):
+    c.execute(tables.lanes.insert().values(endpoint_id=endpoint, session_id=session, cursor=cursor))
+
+
+def test_what_a_living_session_told_long_ago_goes_with_its_blobs_a_little_at_a_time(db, biggest):
+    with db.write() as c:
+        sessions_made = [add_living(c), add_living(c, young=0)]
+
+    biggest.append(0)
+    assert living.trim_living(db, before=BEFORE, limit=5) == 24
+
+    assert [held(db, session) for session in sessions_made] == [[13, 14, 15], []]
+    assert count(db, tables.blobs) == 3
+    assert max(biggest) <= 5
+    assert living.trim_living(db, before=BEFORE) == 0
+
+
+def test_what_a_lane_or_a_delivery_still_has_to_send_is_kept(db):
+    with db.write() as c:
+        behind, pending, disabled, unheard = (add_living(c) for _ in range(4))
+        endpoint = add_endpoint(c)
+        for session, cursor in ((behind, 4), (pending, 15)):
+            add_lane(c, endpoint, session, cursor)
+        add_delivery(c, endpoint, pending, status="pending", first_seq=7, last_seq=15)
+        off = add_endpoint(c, status="disabled")
+        for session in (disabled, unheard):
+            add_lane(c, off, session, 2)
+        add_lane(c, endpoint, disabled, 15)
+
+    assert living.trim_living(db, before=BEFORE) == 4 + 6 + 12
+
+    assert held(db, behind)[0] == 5
+    assert held(db, pending)[0] == 7
+    assert held(db, disabled)[0] == 13
+    # A tenant's endpoint that was there first, and nobody has begun to deliver to it.
+    assert held(db, unheard)[0] == 1

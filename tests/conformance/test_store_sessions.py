@@ -87,7 +87,15 @@ def test_the_worker_that_hosts_it_is_named(db):
     with db.write() as c:
         ses = add_session(c)
         workers.register(
-            c, incarnation=me, name="w1", role="worker", volume_id="v", address=None, capacity=1, agents={}, at=T0
+            c,
+            incarnation=me,
+            name="w1",
+            role="worker",
+            volume_id="v",
+            address=None,
+            capacity=1,
+            agents={"demo": {"ready": True}},
+            at=T0,
         )
         heads.next_input(c, ses, T0)
         ownership.claim(c, me, "v")

@@ -141,11 +141,20 @@ def test_the_api_says_that_it_is_not_ready_without_its_database_and_recovers(
         assert "say lost" not in [event["data"].get("text") for event in whole_log(client, session)]
 
 
-@pytest.mark.parametrize("url", ["sqlite:///{folder}/empty.db", "postgresql://nobody:nothing@127.0.0.1:1/none"])
-def test_a_worker_that_cannot_join_the_fleet_ends_at_once(tmp_path: Path, url: str, valkey_url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:///{folder}/empty.db", "The database is not at this release: run `corral migrate`."),
+        ("postgresql://nobody:nothing@127.0.0.1:1/none", "The database cannot be reached."),
+    ],
+)
+def test_a_worker_that_cannot_join_the_fleet_ends_at_once(
+    tmp_path: Path, url: str, words: str, valkey_url: str
+) -> None:
     with running(tmp_path, url.format(folder=tmp_path), valkey_url) as fleet:
         worker = fleet.launch("a", "worker", 0)
 
         assert worker.popen.wait(20) == 1
 
-        assert "The database cannot be reached" in worker.end_of_log()
+        assert worker.end_of_log().startswith(f"Error: {words}")
+        assert worker.end_of_log().count("\n") == 1

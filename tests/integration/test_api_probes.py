@@ -35,8 +35,21 @@ def test_readiness_warns_of_what_is_missed_and_stops_for_what_is_needed(sqlite_u
     assert "Redis is away" in without_redis.json()["warnings"][0]
     assert made.status_code == 201
     assert without_database.status_code == 503
-    assert without_database.json()["missing"] == ["The database cannot be reached."]
+    assert without_database.json()["missing"] == [
+        "The database is at this release and still refuses what is asked of it; the log says how."
+    ]
     assert alive.json() == {"status": "ok"}
+
+
+def test_a_database_of_an_earlier_release_is_called_so(database_url):
+    with api_running(database_url, DEAD_REDIS) as api:
+        with api.edge.context.db.write() as connection:
+            connection.exec_driver_sql("ALTER TABLE workers RENAME TO gone")
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+        told = api.http.get("/readyz")
+
+    assert told.status_code == 503
+    assert told.json()["missing"] == ["The database is not at this release: run `corral migrate`."]
 
 
 def test_metrics_tell_requests_by_route_and_never_by_id(sqlite_api):

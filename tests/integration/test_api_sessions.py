@@ -171,4 +171,5 @@ def test_agents_are_ready_where_a_live_worker_has_their_program(api):
     assert after["claude"]["problem"] == "not found"
     refused = api.http.post("/v1/sessions", json={"agent": "claude"})
     assert (refused.status_code, refused.json()["code"]) == (422, "agent_not_ready")
+    assert refused.json()["detail"].startswith("No worker can run claude: not found. `corral doctor`")
     assert api.http.get("/v1/sessions").json()["data"] == []

@@ -205,13 +205,24 @@ def test_a_new_life_of_the_same_name_takes_over_the_old_one_and_its_row(ward: Wa
     session, turn = ward.running()
     again = ward.seeds.worker("lost")
 
-    assert ward.rescuer(again).rescue_left_by("lost") == 1
+    assert ward.rescuer(again).rescue_left_by("lost", {ward.lost: 0}) == 1
 
     assert ward.turn(turn)[0] == "interrupted"
     assert ward.head(session).owner is None
     with ward.database.read() as connection:
         assert [row.name for row in workers.list_all(connection)] == ["me", "lost"]
         assert workers.get(connection, ward.lost) is None
+
+
+def test_a_life_of_the_same_name_that_beats_is_left_alone(ward: Ward) -> None:
+    session, _ = ward.running()
+    again = ward.seeds.worker("lost")
+    assert ward.beat(ward.lost)
+
+    assert ward.rescuer(again).rescue_left_by("lost", {ward.lost: 0}) == 0
+    assert ward.rescuer(again).rescue_left_by("lost", {}) == 0
+
+    assert ward.head(session).owner == ward.lost
 
 
 # --- the sweep -------------------------------------------------------------------------------------------------

@@ -226,10 +226,12 @@ class Heard:
     """Ears that keep what they hear, in order."""
 
     words: list[Any] = field(default_factory=list)
+    ages_s: list[float] = field(default_factory=list)
     fails: bool = False
 
-    def beat(self) -> None:
+    def beat(self, age_s: float) -> None:
         self.words.append("beat")
+        self.ages_s.append(age_s)
         if self.fails:
             raise RuntimeError("an ear that hurts")
 
@@ -281,6 +283,19 @@ def test_after_a_pause_the_sessions_that_are_still_ours_are_told_before_the_beat
 
     assert heard.words[before:][:3] == [{session}, "beat", "beat"]
     assert heard.count({session}) == 1
+    database.close()
+
+
+def test_a_beat_that_waited_for_the_store_is_told_with_its_age(sqlite_url: str) -> None:
+    database, heard, waited = Database(sqlite_url, timeout_s=20.0), Heard(), time.monotonic()
+
+    with Beat(database, plant(database).worker(), heard.ears(), beat_s=0.02, freeze_s=60.0) as beat:
+        with written_by_another(sqlite_url):
+            so_far = len(heard.words)
+            eventually(lambda: beat.age_s > 0.4)
+        eventually(lambda: len(heard.words) > so_far + 1)
+
+    assert 0.2 < max(heard.ages_s) < time.monotonic() - waited
     database.close()
 
 

@@ -133,6 +133,47 @@ def test_a_sweep_ends_what_no_worker_took_in_time_and_what_outlived_its_lifetime
     assert ward.head(expired).end_reason == "lifetime_reached"
 
 
+def test_a_sweep_says_that_nobody_has_the_agent_when_a_start_limit_is_over(ward: Ward) -> None:
+    session = ward.seeds.session()
+    with ward.database.write() as connection:
+        connection.execute(heads.heads.update().values(start_by=clock.now() - timedelta(seconds=1)))
+        for worker in (ward.lost, ward.me):
+            workers.set_agents(connection, worker, {"demo": {"ready": False, "problem": "demo is not on PATH."}})
+
+    sweeper(ward, Recorder()).sweep()
+
+    head = ward.head(session)
+    assert head.end_reason == "no_capacity"
+    assert head.end_detail == (
+        "No worker could start agent demo within this session's start limit: demo is not on PATH."
+    )
+
+
+def test_a_sweep_strands_what_has_its_disk_and_not_its_agent_until_a_worker_has_both(ward: Ward) -> None:
+    session = ward.session()
+    with ward.database.write() as connection:
+        assert ownership.hand_over(connection, session, 1, SessionStatus.PARKED, clock.now())
+        workers.set_agents(connection, ward.me, {"demo": {"ready": False, "problem": "demo is not on PATH."}})
+    swept = sweeper(ward, host := Recorder())
+
+    # The other worker of the volume is ready.
+    swept.sweep()
+    assert ward.log(session) == []
+    with ward.database.write() as connection:
+        workers.set_state(connection, ward.lost, "lost")
+    swept.sweep()
+    swept.sweep()
+
+    assert [data for _, data in ward.log(session)] == [
+        {"reason": "no_worker_with_agent", "volume_id": "vol", "agent": "demo"}
+    ]
+    assert (ward.head(session).status, host.offers) == ("stranded", 0)
+    with ward.database.write() as connection:
+        workers.set_agents(connection, ward.me, {"demo": {"ready": True}})
+    swept.sweep()
+    assert host.offers == 1
+
+
 def test_a_sweep_names_what_no_live_workers_volume_holds_stranded_once(ward: Ward) -> None:
     session = ward.session()
     ward.seeds.worker("far", volume="elsewhere")

@@ -7,6 +7,7 @@ is to remove the workspace of a session that has ended.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -93,6 +94,11 @@ async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterato
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+def reachable(host: str) -> str:
+    """Where peers find who listens on `host`."""
+    return socket.getfqdn() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
 
 
 class _Desk:

@@ -36,7 +36,7 @@ LAST_S: Final = 5.0
 class Host:
     """One worker's host. `on_room` hears, on the loop, whether another session could be taken in."""
 
-    def __init__(self, world: World, *, on_room: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, world: World, *, on_room: Callable[[bool], object] = lambda _: None) -> None:
         self._world = world
         self._on_room = on_room
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -100,10 +100,10 @@ class Host:
         for session, epoch in gone.items():
             self._soon(partial(self._hear_fence, session, epoch))
 
-    def beat(self) -> None:
-        """The store took this worker's beat: its agents may go on."""
+    def beat(self, age_s: float = 0.0) -> None:
+        """The store took this worker's beat, begun age_s seconds ago: its agents may go on."""
         if (keeper := self._keeper) is not None:
-            keeper.beat()
+            keeper.beat(age_s)
         if self._is_frozen:
             # The warden froze them at the very end of a pause that was too short to be told of in `thaw`.
             self._soon(lambda: self._begin(self._thaw_ours()))
@@ -361,7 +361,7 @@ def _claim(world: World) -> Head | None:
 
 def _something_waits(world: World) -> bool:
     with world.database.read() as connection:
-        return bool(ownership.waiting(connection, world.volume.id, 1))
+        return bool(ownership.waiting(connection, world.incarnation, world.volume.id, 1))
 
 
 def _owned(world: World) -> frozenset[SessionId]:

@@ -166,11 +166,14 @@ class Warden:
             self._spawning.pop(number, None)
         return process
 
-    def beat(self) -> None:
-        """Tell the warden that this host lives and may go on. From any thread; never blocks; a lost beat is lost."""
+    def beat(self, age_s: float = 0.0) -> None:
+        """Tell the warden that this host lived age_s seconds ago and may go on.
+
+        From any thread; never blocks; a lost beat is lost.
+        """
         with self._sending, contextlib.suppress(OSError):
             if self._is_open:
-                wire.send(self._channel, {"op": "beat"}, [])
+                wire.send(self._channel, {"op": "beat", "age_ms": int(age_s * 1000)}, [])
 
     async def thaw(self, keep: Collection[SessionId]) -> None:
         """Continue the frozen sessions in `keep` and kill the other frozen ones. Counts as a beat."""

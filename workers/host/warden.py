@@ -105,7 +105,8 @@ class Watch(Loop):
         session = str(message.get("session", ""))
         match message["op"]:
             case "beat":
-                self._beat_at = time.monotonic()
+                begun_at = time.monotonic() - _whole(message["age_ms"]) / 1000
+                self._beat_at = max(self._beat_at, begun_at)
             case "spawn":
                 self._lives.take(spawning.Order(message, descriptors))
             case "signal":

@@ -39,8 +39,8 @@ class Keeper(Protocol):
         """Start a process of a session."""
         ...
 
-    def beat(self) -> None:
-        """The host may go on."""
+    def beat(self, age_s: float = 0.0) -> None:
+        """The host may go on: it took a beat that was begun age_s seconds ago."""
         ...
 
     async def thaw(self, keep: Collection[SessionId]) -> None:

@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 class Ears:
     """Who hears of the beat. All are called on the beat's thread and must return at once."""
 
-    on_beat: Callable[[], None]
-    """The store took the beat."""
+    on_beat: Callable[[float], None]
+    """The store took the beat that was begun so many seconds ago."""
     on_return: Callable[[Collection[SessionId]], None]
     """The store took a beat after a pause long enough to freeze the agents; these sessions are still ours."""
     on_lost: Callable[[], None]
@@ -60,7 +60,7 @@ class Beat:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the store last took a beat."""
+        """Seconds since the last beat that the store took was begun."""
         return time.monotonic() - self._beaten_s
 
     def _run(self) -> None:
@@ -75,6 +75,8 @@ class Beat:
                 return
 
     def _once(self) -> bool:
+        # A beat is as old as the moment it was begun: its COMMIT may be long past when its answer comes.
+        began_s = time.monotonic()
         try:
             with self._database.write() as connection:
                 is_ours = workers.beat(connection, self._me, clock.now())
@@ -85,18 +87,20 @@ class Beat:
             log.error("beat.lost", incarnation=self._me)
             self._ears.on_lost()
             return False
-        return self._told()
+        return self._told(began_s)
 
-    def _told(self) -> bool:
-        was_away = self.age_s >= self._freeze_s
-        if was_away:
+    def _told(self, began_s: float) -> bool:
+        if self.age_s >= self._freeze_s:
             try:
                 with self._database.read() as connection:
                     ours = [head.session for head in ownership.owned_by(connection, self._me)]
             except Unavailable:
                 return True
+            if time.monotonic() - began_s > self._beat_s:
+                # Peers count from the COMMIT, and it may be long ago: the next beat lets the agents go on.
+                return True
             log.warning("beat.returned", age_s=round(self.age_s, 1), sessions=len(ours))
             self._ears.on_return(ours)
-        self._beaten_s = time.monotonic()
-        self._ears.on_beat()
+        self._beaten_s = began_s
+        self._ears.on_beat(self.age_s)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -12,6 +13,7 @@ from shared.domain.ids import Incarnation
 from shared.domain.json import JsonObject
 from shared.store import ownership, workers
 from shared.store.database import Database
+from workers.maintenance import namesakes
 
 log = structlog.get_logger(__name__)
 
@@ -25,14 +27,18 @@ class Membership:
     name: str
     volume_id: str
     capacity: int
+    earlier: Mapping[Incarnation, int]
+    """Earlier lives of the name that were found silent, and where their counters stand."""
 
     def join(self, address: str) -> None:
         """Be counted as live, with the first beat done; the API reaches this worker's files at `address`.
 
         Raises:
+            NameTaken: another one of the name lives.
             DatabaseAway: nothing was written.
         """
         with self.database.write() as connection:
+            namesakes.require_silence(connection, self.name, self.me, self.earlier)
             workers.register(
                 connection,
                 incarnation=self.me,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -65,14 +65,18 @@ class Rescuer:
         log.warning("worker.lost", worker=row.name, incarnation=lost, sessions=len(owned))
         return self._take_over([head.session for head in owned], lost)
 
-    def rescue_left_by(self, name: str) -> int:
-        """Take over what earlier incarnations of worker `name` left: they are gone, whatever their beat says."""
+    def rescue_left_by(self, name: str, silent: Mapping[Incarnation, int]) -> int:
+        """Take over what earlier incarnations of worker `name` left, without waiting for them to lapse.
+
+        `silent` are those that were found to beat no more, with their counters; the other live ones are left alone.
+        """
         with self.database.read() as connection:
             earlier = workers.predecessors(connection, name, "worker", self.me)
-        rescued = sum(self.rescue(row.incarnation) for row in earlier)
+        rescued = sum(self.rescue(lost, beat=beat) for lost, beat in silent.items())
         with self.database.write() as connection:
             for row in earlier:
-                if not ownership.owned_by(connection, row.incarnation):
+                is_gone = row.incarnation in silent or row.state == "lost"
+                if is_gone and not ownership.owned_by(connection, row.incarnation):
                     workers.remove(connection, row.incarnation)
         return rescued
 

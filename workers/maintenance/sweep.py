@@ -19,9 +19,9 @@ from shared.domain.errors import Unavailable
 from shared.domain.ids import Incarnation, SessionId
 from shared.domain.lapse import LapseObserver
 from shared.domain.session import EndReason
-from shared.domain.worker import WorkerRow
-from shared.operations import endings, external
-from shared.store import ownership, workers
+from shared.domain.worker import WorkerRow, lacking
+from shared.operations import endings, external, fleet
+from shared.store import ownership, sessions, workers
 from shared.store.database import Database, DatabaseError
 from shared.telemetry import metrics
 from workers.maintenance.rescuer import Rescuer
@@ -71,7 +71,7 @@ class Sweeper:
         with self.database.read() as connection:
             owned = {head.session: head.epoch for head in ownership.owned_by(connection, self.me)}
             news = ownership.with_news(connection, self.me)
-            waits = ownership.waiting(connection, self.volume_id, 1)
+            waits = ownership.waiting(connection, self.me, self.volume_id, 1)
         for session in news:
             self.orders.look(session)
         self._let_go({session: epoch for session, epoch in hosted.items() if owned.get(session) != epoch})
@@ -80,7 +80,7 @@ class Sweeper:
         peers = self.watch()
         if any(peer.incarnation == self.me for peer in peers):
             self.rescuer.finish()
-        self._end_hopeless()
+        self._end_hopeless(peers)
         self._name_stranded(peers)
 
     def watch(self) -> Sequence[WorkerRow]:
@@ -108,13 +108,14 @@ class Sweeper:
         for lost in self.observer.look(beats, time.monotonic(), own=own):
             self.rescuer.rescue(lost, beat=beats[lost])
 
-    def _end_hopeless(self) -> None:
+    def _end_hopeless(self, peers: Sequence[WorkerRow]) -> None:
         moment = clock.now()
         with self.database.read() as connection:
             unplaced = ownership.past_start(connection, moment, _AT_ONCE)
             expired = ownership.past_end(connection, moment, _AT_ONCE)
+            agents = sessions.agents_of(connection, [head.session for head in unplaced])
         for head in unplaced:
-            detail = "No worker had room for this session within its start limit."
+            detail = _why_unplaced(peers, agents.get(head.session, ""))
             endings.end_unhosted(self.front, head.session, EndReason.NO_CAPACITY, detail)
         for head in expired:
             endings.end_unhosted(self.front, head.session, EndReason.LIFETIME, None)
@@ -124,8 +125,27 @@ class Sweeper:
         volumes = {peer.volume_id for peer in peers if peer.volume_id is not None}
         with self.database.read() as connection:
             stranded = ownership.unhosted_off_volumes(connection, volumes, _AT_ONCE)
+            helpless = ownership.unhosted_without_agent(connection, _lacking(peers), _AT_ONCE)
         for head in stranded:
             endings.strand(self.front, head.session)
+        for session, agent in helpless:
+            endings.strand(self.front, session, agent=agent)
+
+
+def _lacking(peers: Sequence[WorkerRow]) -> Mapping[str, frozenset[str]]:
+    """By volume, the agents no worker there can start."""
+    by_volume: dict[str, list[WorkerRow]] = {}
+    for peer in peers:
+        if peer.volume_id is not None:
+            by_volume.setdefault(peer.volume_id, []).append(peer)
+    return {volume: lacking(rows) for volume, rows in by_volume.items()}
+
+
+def _why_unplaced(peers: Sequence[WorkerRow], agent: str) -> str:
+    if agent in lacking(peers):
+        problem = fleet.readiness(peers, agent).problem or "its program was not found."
+        return f"No worker could start agent {agent} within this session's start limit: {problem}"
+    return "No worker had room for this session within its start limit."
 
 
 class Sweep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import threading
 from datetime import timedelta
@@ -12,7 +13,7 @@ import structlog
 
 from shared.domain import clock
 from shared.domain.errors import Unavailable
-from shared.store import retention
+from shared.store import living, retention
 from shared.store.database import Database, DatabaseError
 
 log = structlog.get_logger(__name__)
@@ -46,11 +47,13 @@ class Trimmer:
         while not self._stop.wait(spread_s):
             spread_s = self._period_s
             try:
-                removed = retention.trim(self._database, before=clock.now() - self._keep)
+                before = clock.now() - self._keep
+                removed = retention.trim(self._database, before=before)
+                trimmed = living.trim_living(self._database, before=before)
             except (Unavailable, DatabaseError) as problem:
                 log.warning("trim.failed", problem=str(problem))
             except Exception:
                 # The thread goes on: an hour later there may be a release that knows better.
                 log.exception("trim.failed")
             else:
-                log.info("trim.done", removed=str(removed))
+                log.info("trim.done", **dataclasses.asdict(removed), events_of_living=trimmed)

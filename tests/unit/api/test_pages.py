@@ -23,8 +23,8 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LINK = Link(AskId("ask_1"), TenantId("ten_1"), KeyId("key_1"), "Ada", NOW, NOW + timedelta(minutes=5), None)
 SPEC = SessionSpec("demo", "folder", {}, Mode.INTERACTIVE, title="A title")
 SESSION = Session(
-    SessionId("ses_1"), LINK.tenant, None, SPEC, SessionStatus.WAITING, 1, False, None, None, 1, 1, None, 1, 0.0, NOW, NOW,
-    None, None, None,
+    SessionId("ses_1"), LINK.tenant, None, SPEC, SessionStatus.WAITING, 1, False, None, None, 1, 1, None, 1, 0.0, NOW,
+    NOW, None, None, None,
 )  # fmt: skip
 ASK = Ask(
     LINK.ask, SESSION.id, None, AskKind.PERMISSION, AskStatus.OPEN, "r", {}, None, None, None, NOW, NOW, None

@@ -72,6 +72,18 @@ def test_a_process_by_itself_says_what_it_lacks(corral, process):
     assert "CORRAL_DATABASE_URL, CORRAL_REDIS_URL, CORRAL_SECRET_KEY must be set." in told.output
 
 
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_process_says_that_its_database_was_not_migrated(corral, tmp_path, process):
+    told = corral(
+        process,
+        CORRAL_DATABASE_URL=f"sqlite:///{tmp_path / 'empty.db'}",
+        CORRAL_REDIS_URL="redis://127.0.0.1:1/0",
+        CORRAL_SECRET_KEY="k" * 32,
+    )
+
+    assert (told.exit_code, told.output) == (1, "Error: The database is not at this release: run `corral migrate`.\n")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -82,6 +94,16 @@ def test_a_process_by_itself_says_what_it_lacks(corral, process):
         ("CORRAL_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
         ("CORRAL_DATABASE_URL", "mysql://u:hush@h/x", "its value cannot be used (it must begin with sqlite:///"),
         ("CORRAL_REDIS_URL", "u:hush@localhost", "its value cannot be used (it must begin with redis://"),
+        ("CORRAL_RETENTION_DAYS", "nan", "'nan' cannot be used (it must be above 0 and at most 36500)"),
+        ("CORRAL_RETENTION_DAYS", "1e9", "at most 36500"),
+        ("CORRAL_API_THREADS", "0", "'0' cannot be used (it must be at least 1)"),
+        ("CORRAL_WORKER_CAPACITY", "-3", "it must be at least 1"),
+        ("CORRAL_RATE_LIMIT", "-1", "it must be at least 0"),
+        ("CORRAL_TURN_S", "inf", "it must be above 0 and at most"),
+        ("CORRAL_COMMIT_S", "-0.1", "it must be 0 or more"),
+        ("CORRAL_WEBHOOK_RETRY_S", "5,soon", "could not convert string to float: 'soon'"),
+        ("CORRAL_WEBHOOK_ALLOW", "10.0.0.0/40", "'10.0.0.0/40' is not a network"),
+        ("CORRAL_LINE_LIMIT", "99999999", "one line cannot be longer than all together"),
         ("CORRAL_SECRET_KEY", "hush", "it has 4 characters and needs at least 32"),
     ],
 )
@@ -93,6 +115,19 @@ def test_a_setting_that_cannot_be_used_is_named_and_no_secret_shown(corral, name
     assert words in told.output
     assert "hush" not in told.output
     assert told.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["up", "api", "worker", "delivery", "doctor"])
+@pytest.mark.parametrize("times", [("2", "60", "2"), ("6", "6", "8"), ("2", "8", "8")], ids="-".join)
+def test_every_process_refuses_a_clockwork_that_guards_nothing(corral, command, times):
+    beat, freeze, lapse = times
+    told = corral(command, CORRAL_BEAT_S=beat, CORRAL_FREEZE_S=freeze, CORRAL_LAPSE_S=lapse)
+
+    assert told.exit_code == 1
+    assert told.output == (
+        "Error: CORRAL_BEAT_S, CORRAL_FREEZE_S and CORRAL_LAPSE_S must rise in this order; "
+        f"they are {beat}, {freeze} and {lapse} s.\n"
+    )
 
 
 def test_an_env_file_that_is_no_text_is_told(corral, tmp_path):
