@@ -5,13 +5,16 @@ Read the difference before you commit it: it is what the change of an agent or i
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from shared.agents.driver import LaunchOptions
 from shared.agents.registry import find
 from tests.conformance import recordings
 from tests.conformance.harness import Hosted, options_for
@@ -30,7 +33,10 @@ Recorded by `python -m tests.conformance.record {agent}` from the scenario of th
 def record(agent: str) -> None:
     """Replace the agent's recordings of scenarios that one process lives through."""
     version = subprocess.run(
-        [*LIVE[agent].command, *find(agent).version_args], capture_output=True, text=True, check=True
+        [*LIVE[agent].command, *(find(agent).version_args or ("--version",))],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.strip()
     for scenario in asked_of(agent):
         if scenario.restart_before is None:
@@ -48,9 +54,16 @@ def _record(agent: str, scenario: Scenario, version: str) -> None:
     case = recordings.FOLDER / agent / re.sub(r"[^a-z]+", "-", scenario.name).strip("-")
     shutil.rmtree(case, ignore_errors=True)
     case.mkdir(parents=True)
-    recordings.write(case / "recording.jsonl", hosted.steps)
-    recordings.write(case / "expected.jsonl", [recordings.plain(output) for output in hosted.outputs])
+    recordings.write(case / "recording.jsonl", [_anywhere(step, options) for step in hosted.steps])
+    outputs = [recordings.plain(output) for output in hosted.outputs]
+    recordings.write(case / "expected.jsonl", [_anywhere(output, options) for output in outputs])
     case.joinpath("provenance.md").write_text(PROVENANCE.format(name=scenario.name, agent=agent, version=version))
+
+
+def _anywhere(value: Any, options: LaunchOptions) -> Any:
+    """`value` as it would be where `recordings.replay` puts the agent."""
+    text = json.dumps(value).replace(options.cwd, recordings.WORKSPACE).replace(options.home, recordings.HOME)
+    return json.loads(text)
 
 
 if __name__ == "__main__":

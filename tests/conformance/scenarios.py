@@ -248,6 +248,7 @@ def asked_of(agent: str) -> list[Scenario]:
         if all(getattr(abilities, need) for need in scenario.needs)
         and scenario.mode in abilities.modes
         and all(can_say(agent, turn, prompts) for turn in scenario.turns)
+        and scenario.name not in LIVE[agent].leaves_out
     ]
 
 
