@@ -77,7 +77,7 @@ class AcpDialogue:
         heard, standing = Heard(self._speech, self._tools, self._notices), Standing(self._gives, self._is_stopped)
         self._requests = Requests(flavour.extras(), self._peer, self._asks, heard, standing)
         self._meter = outcome.Meter(None if options.agent_session_id else 0.0)
-        self._mode = options.mode
+        self._mode = self._given = options.mode
         self._running: outcome.Running | None = None
         self._turns = 0
         self._is_ready = False
@@ -185,7 +185,7 @@ class AcpDialogue:
             message = f"The agent offers nothing for the mode {mode.value}."
             return [notice("mode_refused", message=message), ModeNow(self._mode)]
         if theirs == opening.selectors.mode.current:
-            self._mode = mode
+            self._mode = self._given = mode
             return [ModeNow(mode)]
         return [opening.choose_mode(mode, theirs)]
 
@@ -260,7 +260,8 @@ class AcpDialogue:
         mode = self._opening.selectors.our_mode(theirs)
         if not self._is_ready or mode is None or self._opening.theirs_for(self._mode) == theirs:
             return []
-        self._mode = mode
+        # What the agent allows itself is its own doing; nobody has asked the driver to give it more.
+        self._mode, self._given = mode, Mode.INTERACTIVE
         return [ModeNow(mode)]
 
     def _tool(self, update: JsonObject) -> Sequence[Output]:
@@ -279,9 +280,9 @@ class AcpDialogue:
         """Whether the mode gives this permission, in place of an agent that has no such mode."""
         if permission.call.kind == "switch_mode":
             return False
-        if self._mode is Mode.BYPASS:
+        if self._given is Mode.BYPASS:
             return self._options.allow_bypass
-        return self._mode is Mode.ACCEPT_EDITS and permission.edits_within(self._options.cwd)
+        return self._given is Mode.ACCEPT_EDITS and permission.edits_within(self._options.cwd)
 
     def _is_stopped(self) -> bool:
         return self._running is not None and self._running.why_stopped() is not None
@@ -323,7 +324,7 @@ class AcpDialogue:
     def _changed(self, wish: ChangeMode | ChangeModel) -> Sequence[Output]:
         if isinstance(wish, ChangeModel):
             return []
-        self._mode = wish.mode
+        self._mode = self._given = wish.mode
         return [ModeNow(wish.mode)]
 
     def _settled(self, outputs: Sequence[Output]) -> Sequence[Output]:

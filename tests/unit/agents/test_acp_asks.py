@@ -147,6 +147,15 @@ def test_bypass_gives_every_permission_but_no_plan():
     assert of(talk.permission(8, "c2", kind="switch_mode"), AskOpen)
 
 
+def test_an_agent_that_bypasses_by_itself_is_given_nothing_more():
+    talk = running(allow_bypass=True)
+
+    moved = talk.update("current_mode_update", currentModeId="yolo")
+
+    assert of(moved, ModeNow) == [ModeNow(Mode.BYPASS)]
+    assert of(talk.permission(), AskOpen)
+
+
 # --- plans
 
 
