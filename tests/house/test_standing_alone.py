@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -74,6 +75,14 @@ def test_a_lock_pins_and_hashes_every_package_and_names_no_index(lock):
     assert all(re.match(r"[a-z0-9.-]+==\S+", entry) and "--hash=sha256:" in entry for entry in entries)
 
 
+def test_the_lock_of_npm_holds_hashes_and_no_address():
+    lock = json.loads((ROOT / "tests/agents/opencode/package-lock.json").read_text(encoding="utf-8"))
+    packages = [package for name, package in lock["packages"].items() if name]
+
+    assert packages
+    assert all("integrity" in package and "resolved" not in package for package in packages)
+
+
 @pytest.mark.parametrize(
     ("lock", "groups"),
     [
@@ -81,6 +90,7 @@ def test_a_lock_pins_and_hashes_every_package_and_names_no_index(lock):
         ("requirements-build.lock", ("build",)),
         ("requirements-dev.lock", ("build", "test", "check")),
         ("requirements-agents.lock", ("agents",)),
+        ("requirements-npm.lock", ("npm",)),
         ("requirements-deploy.lock", ("deploy",)),
         ("requirements-helm.lock", ("helm",)),
     ],
