@@ -13,7 +13,20 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import openapi
 from api.problems import MEDIA_TYPE, Problem, from_error, from_fields, from_status
-from api.resources import asks, batches, deliveries, files, fleet, history, probes, prompts, sessions, turns, webhooks
+from api.resources import (
+    asks,
+    batches,
+    commands,
+    deliveries,
+    files,
+    fleet,
+    history,
+    probes,
+    prompts,
+    sessions,
+    turns,
+    webhooks,
+)
 from api.routes import EXTENSION, Edge
 from api.schemas.fields import describe_variant
 from api.wire import AGAIN, REQUEST_ID, REQUEST_ID_HEADER, SECURITY_HEADERS, request_id, scope_of
@@ -22,7 +35,7 @@ from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-RESOURCES = (sessions, prompts, turns, asks, batches, history, files, webhooks, deliveries, fleet, probes)
+RESOURCES = (sessions, prompts, commands, turns, asks, batches, history, files, webhooks, deliveries, fleet, probes)
 
 
 class ProblemApi(Api):  # type: ignore[misc] # flask-smorest ships no types

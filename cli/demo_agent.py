@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from cli.demo import friendly
 from cli.demo.agent import DEFAULT_MODEL, MODES, VERSION, Agent, Settings
+from cli.demo.commands import COMMANDS
 from cli.demo.memory import Memory, is_session_id
-from cli.demo.script import ScriptError, parse
+from cli.demo.script import ScriptError, Step, parse
 from cli.demo.turn import FOREVER_S, EndTurn, Turn
 from cli.demo.wire import Frame, Wire
 from cli.demo.words import WORDS, listed
@@ -147,18 +149,36 @@ def serve(agent: Agent) -> int:
 
 def take_turn(agent: Agent, frame: Frame) -> None:
     """Run the turn that `frame` asks for, to its one result."""
-    prompt = str(frame.get("text") or "")
     if agent.unknown:
         _fail_unknown(agent, frame.get("turn"))
         return
-    agent.remember({"type": "user", "turn": len(agent.memory.prompts) + 1, "text": prompt})
+    number = agent.memory.turns + 1
+    if frame.get("type") == "command":
+        prompt, work = str(frame.get("args") or ""), _obeying(str(frame.get("name")))
+        agent.remember({"type": "command", "turn": number, "name": frame.get("name"), "args": prompt})
+    else:
+        prompt, work = str(frame.get("text") or ""), _work
+        agent.remember({"type": "user", "turn": number, "text": prompt})
     agent.in_turn, agent.interrupted, agent.deaf = True, False, False
+    agent.steers.clear()
     turn = Turn(agent, frame.get("turn"), prompt)
     try:
-        end = _work(turn)
+        end = work(turn)
     finally:
         agent.in_turn = False
     turn.finish(end)
+
+
+def _obeying(name: str) -> Callable[[Turn], EndTurn]:
+    def obey(turn: Turn) -> EndTurn:
+        command = COMMANDS.get(name)
+        if command is None:
+            known = ", ".join(sorted(COMMANDS))
+            return EndTurn("failed", "unsupported_command", f"there is no command {name!r}; known: {known}")
+        command(turn, turn.prompt)
+        return EndTurn("completed", "end_turn")
+
+    return obey
 
 
 def _work(turn: Turn) -> EndTurn:
@@ -166,14 +186,28 @@ def _work(turn: Turn) -> EndTurn:
         steps = parse(turn.prompt, WORDS)
         if steps is None:
             friendly.answer(turn)
-        for step in steps or ():
-            turn.attend(0)
-            WORDS[step.word].run(turn, *step.values)
+        waiting = deque(steps or ())
+        while waiting or turn.agent.steers:
+            waiting.extendleft(reversed(_steered(turn)))
+            if waiting:
+                step = waiting.popleft()
+                turn.attend(0)
+                WORDS[step.word].run(turn, *step.values)
     except ScriptError as error:
         return EndTurn("failed", "error", str(error))
     except EndTurn as end:
         return end
     return EndTurn("completed", "end_turn")
+
+
+def _steered(turn: Turn) -> Sequence[Step]:
+    """The steps of what the turn was told meanwhile; words of no script are said back."""
+    steps: list[Step] = []
+    while turn.agent.steers:
+        text = turn.agent.steers.popleft()
+        turn.agent.remember({"type": "steer", "turn": turn.number, "text": text})
+        steps += parse(text, WORDS) or [Step("say", (f"You steer me: {text}",))]
+    return steps
 
 
 def _fail_unknown(agent: Agent, ref: object) -> None:

@@ -117,6 +117,7 @@ def _agent(state: AgentState) -> dict[str, Any]:
         "version": state.readiness.version,
         "problem": state.readiness.problem,
         "modes": sorted(state.abilities.modes),
+        "commands": sorted(state.abilities.commands),
         "abilities": state.abilities_shown(),
     }
 

@@ -18,6 +18,7 @@ class AgentView(View):
     version = shown(fields.String, "Version of its program on one of them.", maybe=True)
     problem = shown(fields.String, "What is missing, where it is not ready.", maybe=True)
     modes = shown(fields.List, "Modes it knows.", cls_or_instance=fields.String())
+    commands = shown(fields.List, "Slash commands it has.", cls_or_instance=fields.String())
     abilities = shown(fields.Dict, "What it can do: `questions, plans, steer, resume, cost, …`.")
 
 

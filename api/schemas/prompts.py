@@ -31,7 +31,7 @@ class SendPrompt(Request):
 
     when_busy = choice(
         "What to do when a turn is in the way: wait in line, refuse with 409, interrupt the running turn and go next, "
-        "or steer the running turn where the agent can.",
+        "or go into the running turn where the agent can (next in line where it does not take it).",
         WhenBusy,
         load_default=WhenBusy.QUEUE.value,
     )

@@ -33,7 +33,8 @@ class TurnView(View):
         "Where it is. `completed`, `failed`, `cancelled` and `interrupted` are final.",
         validate=validate.OneOf([one.value for one in TurnStatus]),
     )
-    text = shown(fields.String, "The prompt.")
+    text = shown(fields.String, "The prompt, or the command as one would type it.")
+    command = shown(fields.String, "Name of the slash command it is; null: a prompt.", maybe=True)
     source = shown(fields.String, "Where the prompt came from.")
     queue_position = shown(
         fields.Integer, "Prompts that come before it in the session; 0: it is next. Null once it runs.", maybe=True
@@ -43,7 +44,7 @@ class TurnView(View):
     created_at = moment("When it was accepted.")
     started_at = moment("When it was on its way to the agent.", maybe=True)
     ended_at = moment("When it was over.", maybe=True)
-    stop_reason = shown(fields.String, "Why it ended: `end_turn`, `cancelled`, `turn_limit`, …", maybe=True)
+    stop_reason = shown(fields.String, "Why it ended: `end_turn`, `cancelled`, `steered`, `turn_limit`, …", maybe=True)
     result_text = shown(fields.String, "The agent's last word.", maybe=True)
     error = shown(fields.String, "What failed, for people.", maybe=True)
     usage = fields.Nested(
@@ -75,6 +76,7 @@ def fields_of(turn: Turn, queue_position: int | None) -> dict[str, Any]:
         "session_id": turn.session,
         "status": turn.status.value,
         "text": turn.text,
+        "command": turn.command,
         "source": turn.source,
         "queue_position": queue_position,
         "attempt": turn.attempt,

@@ -37,6 +37,9 @@ class Agent:
         self.always: set[str] = set()
         """Tools a human has allowed for good, that is for the life of this process."""
         self.prompts: deque[Frame] = deque()
+        """Also commands."""
+        self.steers: deque[str] = deque()
+        """What the running turn was told meanwhile and has not taken up."""
         self.answers: dict[str, Frame] = {}
         self.awaited: str | None = None
         """The request whose answer the running turn waits for."""
@@ -65,10 +68,21 @@ class Agent:
             self.mode = mode
             self.wire.say("mode", mode=mode)
 
+    def change_model(self, model: object) -> None:
+        """Answer to this name; an empty one is the default."""
+        self.model = str(model or DEFAULT_MODEL)
+
+    def forget(self) -> None:
+        """Begin another conversation, under another id, and tell the host."""
+        turns, self.memory = self.memory.turns, self.memory.successor()
+        # Told before anything is kept under the new name.
+        self.wire.say("session", **self._about())
+        self.remember({"type": "session", "session_id": self.memory.session_id, "turns": turns})
+
     def hear(self, frame: Frame) -> None:
         """Act on one frame of the host."""
         match frame.get("type"):
-            case "user":
+            case "user" | "command":
                 self.prompts.append(frame)
             case "control_request":
                 self._obey(frame)
@@ -96,10 +110,12 @@ class Agent:
                 self._reply(frame, self._about())
             case "interrupt":
                 self._interrupt(frame)
+            case "steer":
+                self._steer(frame, str(wish.get("text") or ""))
             case "set_mode":
                 self._set_mode(frame, wish.get("mode"))
             case "set_model":
-                self.model = str(wish.get("model") or DEFAULT_MODEL)
+                self.change_model(wish.get("model"))
                 self._reply(frame, {"model": self.model})
             case "end_session":
                 self.exit_code = 0
@@ -121,6 +137,13 @@ class Agent:
             return
         self.interrupted = self.in_turn
         self._reply(frame, {"interrupted": self.in_turn})
+
+    def _steer(self, frame: Frame, text: str) -> None:
+        if not self.in_turn:
+            self._refuse(frame, "nothing_running", "no turn is running")
+            return
+        self.steers.append(text)
+        self._reply(frame, {"steered": True})
 
     def _set_mode(self, frame: Frame, mode: object) -> None:
         if mode not in MODES:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 Entry = dict[str, Any]
+
+SUMMARY_CHARACTERS = 60
+"""What a compacted prompt keeps."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -46,8 +50,36 @@ class Memory:
 
     @property
     def prompts(self) -> list[str]:
-        """All prompts so far, oldest first."""
-        return [str(entry.get("text", "")) for entry in self.entries if entry.get("type") == "user"]
+        """All prompts so far, oldest first; of those before the last compaction only the beginning."""
+        found: list[str] = []
+        for entry in self.entries:
+            if entry.get("type") == "user":
+                found.append(str(entry.get("text", "")))
+            elif entry.get("type") == "compact":
+                found = [text[:SUMMARY_CHARACTERS] for text in found]
+        return found
+
+    @property
+    def turns(self) -> int:
+        """How many turns there were, commands and those of cleared conversations included."""
+        before = [int(entry.get("turns", 0)) for entry in self.entries[:1] if entry.get("type") == "session"]
+        own = sum(entry.get("type") in {"user", "command"} for entry in self.entries)
+        return sum(before) + own
+
+    @property
+    def tokens(self) -> int:
+        """Size of what is remembered: a token is four characters."""
+        return -(-sum(map(len, self.prompts)) // 4)
+
+    def successor(self) -> Self:
+        """An empty conversation under an id of its own.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        fresh = type(self)(self._folder, f"demo-{os.urandom(8).hex()}")
+        fresh.start()
+        return fresh
 
     def add(self, entry: Entry) -> None:
         """Remember `entry`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from cli.demo.turn import EndTurn, Tool, Turn
+from cli.demo.turn import FOREVER_S, EndTurn, Tool, Turn
 
 BATCH_BYTES = 32768
 """`flood` hands the pipe this much at a time: half of what a pipe holds."""
@@ -144,6 +144,13 @@ def usage(turn: Turn, tokens_in: int, tokens_out: int, cost_usd: float) -> None:
 def sleep(turn: Turn, seconds: float) -> None:
     """Do nothing for a while."""
     turn.pause(seconds)
+
+
+def heed(turn: Turn, seconds: float) -> None:
+    """Wait until somebody steers the turn."""
+    until = time.monotonic() + seconds
+    while not turn.agent.steers and (left := until - time.monotonic()) > 0:
+        turn.attend(min(left, FOREVER_S))
 
 
 def error(_turn: Turn, text: str) -> None:

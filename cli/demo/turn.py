@@ -68,7 +68,7 @@ class Turn:
         self.agent = agent
         self.ref = ref
         self.prompt = prompt
-        self.number = len(agent.memory.prompts)
+        self.number = agent.memory.turns
         self.usage: tuple[int, int, float] | None = None
         """Input tokens, output tokens and cost, where the script sets them."""
         self.last_byte = b"\n"

@@ -48,6 +48,7 @@ WORDS: Mapping[str, Word] = {
         (Arg("in", whole), Arg("out", whole), Arg("cost_usd", decimal)),
     ),
     "sleep": Word(talk.sleep, "do nothing for a while", (Arg("seconds", decimal),)),
+    "heed": Word(talk.heed, "wait until steered, for this long at most (60)", (Arg("seconds", decimal, 60.0),)),
     "error": Word(talk.error, "fail the turn", (_TEXT,)),
     "exit": Word(faults.leave, "end the turn well, then leave with this code (0)", (Arg("code", whole, 0),)),
     "stderr": Word(faults.stderr, "write a line to stderr", (_TEXT,)),

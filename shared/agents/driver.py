@@ -27,11 +27,18 @@ class Abilities:
     questions: bool = False
     plans: bool = False
     steer: bool = False
+    """Takes a message into the running turn."""
     resume: bool = False
     cost: bool = False
     deny_reason: bool = False
     changed_input: bool = False
     allow_always: bool = False
+    commands: frozenset[str] = frozenset()
+    """Slash commands it takes, without the slash: compact, clear, context, model, …"""
+    fork: bool = False
+    """Can begin a new conversation from a copy of an earlier one."""
+    attach: bool = False
+    """Can go on with a conversation that was begun outside of Corral, given its transcript."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,10 @@ class LaunchOptions:
     model: str | None
     agent_session_id: str | None
     """The id the agent gave (or was given) before; set means: resume that conversation."""
+    fork: bool = False
+    """`agent_session_id` (and `transcript`) name a conversation to copy, which stays as it is. The copy gets an id of
+    its own, told by `Launch.agent_session_id` or `Ready`.
+    """
     transcript: Sequence[str] = ()
     """All mirrored transcript entries so far (JSON lines, in order), for a home that has lost them."""
     mcp_servers: JsonObject = field(default_factory=dict)
@@ -98,6 +109,28 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A slash command; it runs as a turn. Only names in `Abilities.commands` are sent, and only after `TurnEnd`."""
+
+    turn: TurnId
+    name: str
+    """Without the slash."""
+    args: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Take this text into the running turn. Answered soon, once, by `Steered` or `SteerRefused`.
+
+    Whatever has no answer when the turn ends runs as a turn of its own: a `Steered` may not come behind the `TurnEnd`.
+    """
+
+    turn: TurnId
+    """The turn the text runs as where the agent does not take it; not the running one."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A human's (or the expiry's) answer to the ask that was opened with `ref`."""
 
@@ -129,7 +162,7 @@ class Leave:
     """Ask the agent to end by itself. The host closes its stdin after the bytes this yields."""
 
 
-DialogueInput: TypeAlias = Prompt | Reply | Interrupt | SetMode | SetModel | Leave
+DialogueInput: TypeAlias = Prompt | Command | Steer | Reply | Interrupt | SetMode | SetModel | Leave
 
 
 # --- what a dialogue gives a host -------------------------------------------------------------------------
@@ -190,7 +223,7 @@ class AskApplied:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """The running turn is over. Exactly one per Prompt, unless the process ends first."""
+    """The running turn is over. Exactly one per Prompt or Command, unless the process ends first."""
 
     status: TurnStatus
     stop_reason: str
@@ -199,6 +232,21 @@ class TurnEnd:
     usage: Usage | None = None
     cost_usd: float | None = None
     """Cost of this turn alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """The text of that `Steer` has been taken into the running turn."""
+
+    turn: TurnId
+
+
+@dataclass(frozen=True, slots=True)
+class SteerRefused:
+    """Nothing runs any more, or the agent cannot now: the text stays in the line and runs as a turn of its own."""
+
+    turn: TurnId
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +270,20 @@ class WakeIn:
     seconds: float | None
 
 
-Output: TypeAlias = Send | Emit | Ready | AskOpen | AskWithdrawn | AskApplied | TurnEnd | ModeNow | Transcript | WakeIn
+Output: TypeAlias = (
+    Send
+    | Emit
+    | Ready
+    | AskOpen
+    | AskWithdrawn
+    | AskApplied
+    | TurnEnd
+    | Steered
+    | SteerRefused
+    | ModeNow
+    | Transcript
+    | WakeIn
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,16 @@ class Unsupported(Refused):
     code = "unsupported"
 
 
+class UnsupportedCommand(Unsupported):
+    """The session's agent has no such slash command."""
+
+    code = "unsupported_command"
+
+    def __init__(self, agent: str, name: str, has: str) -> None:
+        told = f"It has: {has}." if has else "It has none."
+        super().__init__(f"{agent} has no command {name!r}. {told}", agent=agent, name=name, has=has)
+
+
 class UnknownAgent(Refused):
     """No driver of that name."""
 

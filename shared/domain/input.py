@@ -16,6 +16,8 @@ class InputKind(StrEnum):
     """Bring the agent up without a prompt."""
     PROMPT = "prompt"
     """A turn was queued; `turn` names it."""
+    STEER = "steer"
+    """A turn was queued whose text shall go into the running turn; where it cannot, it waits in the line."""
     CANCEL = "cancel"
     """Interrupt `turn` (named when the cancel was accepted, so it never hits a later one)."""
     ANSWER = "answer"

@@ -78,6 +78,18 @@ class Turn:
     error: str | None
     usage: Usage | None
     cost_usd: float | None
+    command: str | None = None
+    """Name of the slash command this turn is, without the slash; `text` is then the command as one would type it."""
+
+    @property
+    def args(self) -> str:
+        """What follows the command's name."""
+        return "" if self.command is None else self.text.removeprefix(command_text(self.command, "")).strip()
+
+
+def command_text(name: str, args: str) -> str:
+    """A command as one would type it."""
+    return f"/{name} {args}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

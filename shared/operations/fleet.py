@@ -32,7 +32,7 @@ class AgentState:
     readiness: Readiness
 
     def abilities_shown(self) -> JsonObject:
-        """Abilities beside modes, by name."""
+        """Abilities beside modes and commands, by name."""
         named = {field.name: getattr(self.abilities, field.name) for field in dataclasses.fields(self.abilities)}
         return {name: value for name, value in named.items() if isinstance(value, bool)}
 

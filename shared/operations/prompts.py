@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.agents.driver import Abilities
 from shared.domain.errors import NotFound, QueueFull, SessionBusy, Unsupported
 from shared.domain.event import Draft, EventType
 from shared.domain.ids import BatchId, SessionId, mint_turn
@@ -30,6 +31,8 @@ class Prompt:
     source: str = "api"
     batch: BatchId | None = None
     """The batch it is an item of; told in `turn_queued`."""
+    command: str | None = None
+    """Name of the slash command it is; `text` is then the command as one would type it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ def take(act: Act, session: SessionId, prompt: Prompt) -> Turn:
 
 def queue_turn(act: Act, head: Head | None, session: SessionId, prompt: Prompt) -> Turn:
     """Put one more turn into the session's line, with its input and event. Under the head's lock."""
-    jumps = prompt.when_busy is WhenBusy.INTERRUPT
+    steers = prompt.when_busy is WhenBusy.STEER
+    jumps = steers or prompt.when_busy is WhenBusy.INTERRUPT
     place = turns.front_position if jumps else turns.next_position
     turn = Turn(
         id=mint_turn(),
@@ -91,15 +95,19 @@ def queue_turn(act: Act, head: Head | None, session: SessionId, prompt: Prompt) 
         error=None,
         usage=None,
         cost_usd=None,
+        command=prompt.command,
     )
     data: JsonObject = {"text": prompt.text, "source": prompt.source}
     if prompt.batch is not None:
         data["batch_id"] = prompt.batch
+    if prompt.command is not None:
+        data["command"] = prompt.command
     act.tell(session, [Draft(EventType.TURN_QUEUED, data, turn.id)])
     turns.create(act.connection, turn, act.caller.tenant)
     if prompt.callback_url is not None:
         callbacks.make_callback(act, turn, prompt.callback_url)
-    act.ask(head, Wish(session, InputKind.PROMPT, turn=turn.id))
+    # Where nothing runs by the time a host reads it, a steer is found in the line like any prompt.
+    act.ask(head, Wish(session, InputKind.STEER if steers else InputKind.PROMPT, turn=turn.id))
     return turn
 
 
@@ -112,15 +120,7 @@ def place_of(connection: Connection, turn: Turn | None) -> int | None:
 
 def _make_room(act: Act, head: Head, prompt: Prompt) -> None:
     if prompt.when_busy is WhenBusy.STEER:
-        found = sessions.get(act.connection, act.caller.tenant, head.session, act.context.sealer)
-        if found is None:
-            raise NotFound("session", head.session)
-        # No driver can be steered in mid turn yet; one that says it can will need an input kind of its own.
-        raise Unsupported(
-            f"{found.spec.agent} cannot be steered in mid turn. Send the prompt with when_busy=queue or interrupt.",
-            agent=found.spec.agent,
-            when_busy=prompt.when_busy.value,
-        )
+        _check_steer(act, head)
     line = turns.open_line(act.connection, head.session)
     if line and prompt.when_busy is WhenBusy.REJECT:
         raise SessionBusy(head.session, line[0][0])
@@ -129,3 +129,21 @@ def _make_room(act: Act, head: Head, prompt: Prompt) -> None:
     running = [turn for turn, status in line if status is not TurnStatus.QUEUED]
     if running and prompt.when_busy is WhenBusy.INTERRUPT:
         act.ask(head, Wish(head.session, InputKind.CANCEL, turn=running[0]))
+
+
+def _check_steer(act: Act, head: Head) -> None:
+    agent, abilities = abilities_of(act, head.session)
+    if not abilities.steer:
+        raise Unsupported(
+            f"{agent} cannot be steered in mid turn. Send the prompt with when_busy=queue or interrupt.",
+            agent=agent,
+            when_busy=WhenBusy.STEER.value,
+        )
+
+
+def abilities_of(act: Act, session: SessionId) -> tuple[str, Abilities]:
+    """The session's agent and what it can do; nothing where this release does not know it."""
+    found = sessions.get(act.connection, act.caller.tenant, session, act.context.sealer)
+    if found is None:
+        raise NotFound("session", session)
+    return found.spec.agent, act.context.agents.get(found.spec.agent, Abilities(modes=frozenset()))

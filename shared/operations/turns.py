@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from shared.domain.errors import NotFound, NothingRunning, TurnOver
+from shared.domain.errors import NotFound, NothingRunning, TurnOver, Unsupported
 from shared.domain.event import Draft, EventType
 from shared.domain.ids import SessionId, TurnId
 from shared.domain.input import InputKind, Wish
@@ -66,12 +66,15 @@ def edit(context: Context, caller: Caller, turn: TurnId, wish: TurnEdit) -> Plac
     Raises:
         NotFound: missing, or another tenant's.
         TurnOver: it runs already, or has ended.
+        Unsupported: the text of a command stays.
     """
 
     def effect(act: Act) -> Placed:
         found = _lock(act, turn)
         if found.status is not TurnStatus.QUEUED:
             raise TurnOver(turn, found.status)
+        if wish.text is not None and found.command is not None:
+            raise Unsupported("A command is not edited; withdraw it and send another.", command=found.command)
         if wish.text is not None:
             turns.edit_queued(act.connection, turn, text=wish.text)
         if wish.place is not None:

@@ -64,6 +64,8 @@ sessions = sa.Table(
     sa.Column("ask_timeout_s", sa.Float, nullable=False),
     sa.Column("version", sa.Integer, nullable=False, default=1),
     sa.Column("agent_session_id", sa.Text),
+    # The agent's conversation it begins with (fork, attach); null: a fresh one.
+    sa.Column("origin", Json),
     sa.Column("turns_started", sa.Integer, nullable=False, default=0),
     sa.Column("cost_usd", sa.Float, nullable=False, default=0.0),
     sa.Column("created_at", UTC, nullable=False),
@@ -140,6 +142,8 @@ turns = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("usage", Json),
     sa.Column("cost_usd", sa.Float),
+    # The slash command this turn is; null: a prompt.
+    sa.Column("command", sa.Text),
     sa.Index("ix_turns_session_position", "session_id", "position"),
     sa.Index("ix_turns_session_status", "session_id", "status"),
 )

@@ -50,6 +50,7 @@ def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
             error=_storable_or_none(turn.error),
             usage=_usage_data(turn.usage),
             cost_usd=turn.cost_usd,
+            command=turn.command,
         )
     )
 
@@ -281,4 +282,5 @@ def _turn(row: Row) -> Turn:
         error=row.error,
         usage=_usage(row.usage),
         cost_usd=row.cost_usd,
+        command=row.command,
     )

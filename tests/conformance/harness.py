@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 
 from shared.agents.driver import (
     AskOpen,
+    Command,
     DialogueInput,
     Driver,
     Emit,
@@ -27,6 +28,7 @@ from shared.agents.driver import (
     Prompt,
     Ready,
     Send,
+    Steer,
     Transcript,
     TurnEnd,
     WakeIn,
@@ -70,6 +72,7 @@ class Hosted:
         self.options = options
         self.outputs: list[Output] = []
         self.turns: list[TurnId] = []
+        self.steers: list[TurnId] = []
         self.steps: list[JsonObject] = [options_as_step(options)]
         """What went into the dialogue, as `recordings.py` keeps it."""
         self._line_limit = line_limit
@@ -116,6 +119,20 @@ class Hosted:
         turn = mint_turn()
         self.turns.append(turn)
         self.say(Prompt(turn, text))
+        return turn
+
+    def command(self, name: str, args: str = "") -> TurnId:
+        """Start a turn that is a slash command."""
+        turn = mint_turn()
+        self.turns.append(turn)
+        self.say(Command(turn, name, args))
+        return turn
+
+    def steer(self, text: str) -> TurnId:
+        """Offer a text to the running turn; the turn it would be else."""
+        turn = mint_turn()
+        self.steers.append(turn)
+        self.say(Steer(turn, text))
         return turn
 
     def say(self, said: DialogueInput) -> None:

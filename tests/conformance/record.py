@@ -42,7 +42,7 @@ def _record(agent: str, scenario: Scenario, version: str) -> None:
         options = options_for(Path(folder), LIVE[agent].command, scenario.mode)
         with Hosted(find(agent), options) as hosted:
             for turn in scenario.turns:
-                go_through(hosted, turn, LIVE[agent].prompts[turn.says])
+                go_through(hosted, turn, LIVE[agent].prompts)
             if not hosted.ended:
                 hosted.leave()
     case = recordings.FOLDER / agent / re.sub(r"[^a-z]+", "-", scenario.name).strip("-")

@@ -7,13 +7,14 @@ A case is a folder `tests/transcripts/<agent>/<case>/` with `recording.jsonl` (o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 from shared.agents.driver import (
+    Command,
     Dialogue,
     DialogueInput,
     Driver,
@@ -26,6 +27,7 @@ from shared.agents.driver import (
     Reply,
     SetMode,
     SetModel,
+    Steer,
 )
 from shared.domain.ask import Answer, PermissionAnswer, PlanAnswer, QuestionAnswer, Verdict
 from shared.domain.ids import SessionId, TurnId
@@ -64,7 +66,7 @@ def replay(driver: Driver, steps: Sequence[Any]) -> list[Output]:
 def _live_through(dialogue: Dialogue, step: Any) -> Sequence[Output]:
     match step:
         case {"send": said}:
-            return dialogue.send(_said(said))
+            return dialogue.send(_SAID[said["is"]](said))
         case {"line": line, **more}:
             return dialogue.feed(line, dropped=more.get("dropped", 0))
         case {"woke": _}:
@@ -121,23 +123,16 @@ def _options(step: Any) -> LaunchOptions:
     )
 
 
-def _said(step: Any) -> DialogueInput:
-    match step:
-        case {"is": "Prompt", "turn": turn, "text": text}:
-            return Prompt(TurnId(turn), text)
-        case {"is": "Reply", "ref": ref, "answer": answer}:
-            return Reply(ref, _answer(answer))
-        case {"is": "SetMode", "mode": mode}:
-            return SetMode(Mode(mode))
-        case {"is": "SetModel", "model": model}:
-            return SetModel(model)
-        case {"is": "Interrupt"}:
-            return Interrupt()
-        case {"is": "Leave"}:
-            return Leave()
-        case _:
-            msg = f"no input of a dialogue: {step!r}"
-            raise ValueError(msg)
+_SAID: Final[Mapping[str, Callable[[Any], DialogueInput]]] = {
+    "Prompt": lambda step: Prompt(TurnId(step["turn"]), step["text"]),
+    "Command": lambda step: Command(TurnId(step["turn"]), step["name"], step["args"]),
+    "Steer": lambda step: Steer(TurnId(step["turn"]), step["text"]),
+    "Reply": lambda step: Reply(step["ref"], _answer(step["answer"])),
+    "SetMode": lambda step: SetMode(Mode(step["mode"])),
+    "SetModel": lambda step: SetModel(step["model"]),
+    "Interrupt": lambda _: Interrupt(),
+    "Leave": lambda _: Leave(),
+}
 
 
 def _answer(step: Any) -> Answer:

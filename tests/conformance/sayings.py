@@ -31,6 +31,8 @@ DEMO = Sayings(
         "garbage": "garbage; say still here",
         "failure": "error the model is on strike",
         "todo": "todo look, leap",
+        "heedful": "say I listen; heed",
+        "steer": "say as you steer",
     },
 )
 

@@ -6,7 +6,7 @@ not asked of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -27,10 +27,10 @@ class Instead(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One prompt and what must come of it."""
+    """One prompt or command and what must come of it."""
 
     says: str
-    """Key into the agent's sayings."""
+    """Key into the agent's sayings; of a command, `/` and its name."""
     answers: Sequence[Answer | Instead] = ()
     """To its asks, in order; every one of them must be used."""
     asks: Sequence[AskKind] = ()
@@ -38,6 +38,8 @@ class Turn:
     on_first: EventType | None = None
     """The event at which `then` happens."""
     then: Instead | None = None
+    steers: str | None = None
+    """What is said into the running turn at `on_first`; key into the agent's sayings."""
     status: TurnStatus = TurnStatus.COMPLETED
     stop_reason: str | None = None
     shows: Sequence[EventType] = ()
@@ -210,6 +212,29 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario("unknown frames", [Turn("garbage", shows=[EventType.NOTICE], text="still here")]),
     Scenario("usage", [Turn("plain", shows=[EventType.USAGE])], needs=["cost"]),
     Scenario("a failed turn", [Turn("failure", status=TurnStatus.FAILED), Turn("plain", text="hello conformance")]),
+    Scenario(
+        "steered",
+        [
+            Turn(
+                "heedful",
+                on_first=EventType.MESSAGE,
+                steers="steer",
+                shows=[EventType.MESSAGE],
+                text="as you steer",
+            ),
+            Turn("plain", text="hello conformance"),
+        ],
+        needs=["steer"],
+    ),
+    Scenario(
+        "compacted",
+        [
+            Turn("remember"),
+            Turn("/compact", shows=[EventType.NOTICE], lacks=[EventType.ERROR]),
+            Turn("plain", text="hello conformance"),
+        ],
+    ),
+    Scenario("the second of two turns is a command", [Turn("plain"), Turn("/context", shows=[EventType.MESSAGE])]),
     Scenario("a to-do list", [Turn("todo", shows=[EventType.PLAN_UPDATE])]),
 )
 
@@ -222,5 +247,12 @@ def asked_of(agent: str) -> list[Scenario]:
         for scenario in SCENARIOS
         if all(getattr(abilities, need) for need in scenario.needs)
         and scenario.mode in abilities.modes
-        and all(turn.says in prompts for turn in scenario.turns)
+        and all(can_say(agent, turn, prompts) for turn in scenario.turns)
     ]
+
+
+def can_say(agent: str, turn: Turn, prompts: Collection[str]) -> bool:
+    """Whether an agent with these words can be brought to that turn."""
+    if turn.says.startswith("/"):
+        return turn.says.removeprefix("/") in DRIVERS[agent].abilities.commands
+    return turn.says in prompts and (turn.steers is None or turn.steers in prompts)

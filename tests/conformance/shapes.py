@@ -15,6 +15,8 @@ from shared.agents.driver import (
     Output,
     Ready,
     Send,
+    Steered,
+    SteerRefused,
     Transcript,
     TurnEnd,
     WakeIn,
@@ -88,7 +90,7 @@ def misfits(outputs: Sequence[Output]) -> list[str]:
                 found += [f"not one JSON line: {entry!r}" for entry in entries if not _is_entry(entry)]
             case TurnEnd(status=status):
                 found += [] if status in TERMINAL_TURN else [f"{status} ends no turn"]
-            case Ready() | AskApplied() | AskWithdrawn() | ModeNow() | WakeIn():
+            case Ready() | AskApplied() | AskWithdrawn() | ModeNow() | WakeIn() | Steered() | SteerRefused():
                 pass
             case _:
                 found.append(f"{output!r} is no output")
@@ -170,3 +172,9 @@ def ends_per_prompt(outputs: Sequence[Output], prompts: int) -> list[str]:
     """Whether every prompt ended exactly once."""
     ends = [output for output in outputs if isinstance(output, TurnEnd)]
     return [] if len(ends) == prompts else [f"{prompts} prompts but {len(ends)} ends: {ends}"]
+
+
+def answers_per_steer(outputs: Sequence[Output], steers: Sequence[str]) -> list[str]:
+    """Whether every steer was answered exactly once."""
+    answers = [output.turn for output in outputs if isinstance(output, Steered | SteerRefused)]
+    return [] if sorted(answers) == sorted(steers) else [f"steers {steers} but answers to {answers}"]

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from shared.agents.driver import AskApplied, AskWithdrawn, Interrupt, ModeNow, Ready, TurnEnd
+from shared.agents.driver import (
+    AskApplied,
+    AskWithdrawn,
+    Interrupt,
+    ModeNow,
+    Ready,
+    Steer,
+    SteerRefused,
+    TurnEnd,
+)
 from shared.agents.registry import DRIVERS, find
 from shared.domain.errors import UnknownAgent
+from shared.domain.ids import mint_turn
 from tests.conformance import recordings, shapes
 from tests.conformance.harness import Hosted, options_for
 from tests.conformance.sayings import LIVE
@@ -28,13 +38,13 @@ def test_a_live_agent_goes_through_the_scenario(agent, scenario, tmp_path):
     # when
     with Hosted(driver, options) as first:
         for turn in scenario.turns[:split]:
-            go_through(first, turn, sayings.prompts[turn.says])
+            go_through(first, turn, sayings.prompts)
         later = _resumed_options(first, scenario, tmp_path)
         _finish(first)
     if split < len(scenario.turns):
         with Hosted(driver, later) as second:
             for turn in scenario.turns[split:]:
-                go_through(second, turn, sayings.prompts[turn.says])
+                go_through(second, turn, sayings.prompts)
             _finish(second)
 
     # then
@@ -57,6 +67,7 @@ def _finish(hosted: Hosted) -> None:
     assert not shapes.misfits(outputs)
     assert not shapes.imbalances(outputs)
     assert not shapes.ends_per_prompt(outputs, len(hosted.turns))
+    assert not shapes.answers_per_steer(outputs, hosted.steers)
     assert len(hosted.all(Ready)) == 1
     assert not hosted.dialogue.feed('{"type":"text_delta"}')
     assert not hosted.dialogue.end(hosted.status)
@@ -70,6 +81,16 @@ def test_an_interrupt_without_a_turn_does_no_harm(agent, tmp_path):
     outputs = dialogue.send(Interrupt())
 
     assert not [output for output in outputs if isinstance(output, TurnEnd | AskApplied | AskWithdrawn)]
+
+
+@pytest.mark.parametrize("agent", sorted(name for name, driver in DRIVERS.items() if driver.abilities.steer))
+def test_a_steer_without_a_turn_is_refused(agent, tmp_path):
+    dialogue = find(agent).dialogue(options_for(tmp_path, ["agent"]))
+    dialogue.open()
+
+    outputs = dialogue.send(Steer(mint_turn(), "faster"))
+
+    assert [type(output) for output in outputs] == [SteerRefused]
 
 
 @pytest.mark.parametrize("agent", sorted(DRIVERS))
@@ -99,5 +120,7 @@ def test_a_recording_replays_to_the_same_outputs(agent, case):
     assert [recordings.plain(output) for output in outputs] == recordings.read(case / "expected.jsonl")
     assert not shapes.misfits(outputs)
     assert not shapes.imbalances(outputs)
-    assert not shapes.ends_per_prompt(outputs, sum(step.get("send", {}).get("is") == "Prompt" for step in steps))
+    sent = [step["send"] for step in steps if "send" in step]
+    assert not shapes.ends_per_prompt(outputs, sum(said["is"] in {"Prompt", "Command"} for said in sent))
+    assert not shapes.answers_per_steer(outputs, [said["turn"] for said in sent if said["is"] == "Steer"])
     assert case.joinpath("provenance.md").read_text()

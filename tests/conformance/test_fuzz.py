@@ -7,10 +7,23 @@ import random
 
 import pytest
 
-from shared.agents.driver import AskOpen, Dialogue, ExitStatus, Interrupt, Output, Prompt, Reply, SetMode, TurnEnd
+from shared.agents.driver import (
+    AskOpen,
+    DialogueInput,
+    Driver,
+    ExitStatus,
+    Interrupt,
+    LaunchOptions,
+    Output,
+    Prompt,
+    Reply,
+    SetMode,
+    Steer,
+    TurnEnd,
+)
 from shared.agents.registry import DRIVERS, find
 from shared.domain.ask import PermissionAnswer, PlanAnswer, QuestionAnswer, Verdict
-from shared.domain.ids import mint_turn
+from shared.domain.ids import TurnId, mint_turn
 from shared.domain.session import Mode
 from tests.conformance import recordings, shapes
 from tests.conformance.harness import options_for
@@ -35,9 +48,12 @@ ANSWERS = (
 class Conversation:
     """A dialogue, the prompts it was given, and all it said."""
 
-    def __init__(self, dialogue: Dialogue, chance: random.Random) -> None:
+    def __init__(self, driver: Driver, options: LaunchOptions, chance: random.Random) -> None:
+        dialogue = driver.dialogue(options)
         self.outputs: list[Output] = [*dialogue.open()]
         self.prompts = 0
+        self.steers: list[TurnId] = []
+        self._can_be_steered = driver.abilities.steer
         self._dialogue = dialogue
         self._chance = chance
 
@@ -55,10 +71,15 @@ class Conversation:
         dropped = self._chance.choice([0] * 9 + [1_000_000])
         self.outputs += self._dialogue.feed(line, dropped=dropped)
 
-    def _whim(self) -> Interrupt | SetMode | Reply:
+    def _whim(self) -> DialogueInput:
         asks = [output.ref for output in self.outputs if isinstance(output, AskOpen)]
         ref = self._chance.choice([*asks, "no such ask"])
-        return self._chance.choice([Interrupt(), SetMode(Mode.PLAN), Reply(ref, self._chance.choice(ANSWERS))])
+        whims = [Interrupt(), SetMode(Mode.PLAN), Reply(ref, self._chance.choice(ANSWERS))]
+        if self._can_be_steered:
+            whims.append(Steer(mint_turn(), "faster"))
+        whim = self._chance.choice(whims)
+        self.steers += [whim.turn] if isinstance(whim, Steer) else []
+        return whim
 
     def end(self) -> None:
         self.outputs += self._dialogue.end(ExitStatus(None, 9, "killed"))
@@ -72,7 +93,7 @@ def test_no_line_makes_a_driver_raise_or_break_its_promises(agent, tmp_path):
     assert corpus, f"record what {agent} prints, under tests/transcripts/{agent}/<case>/"
 
     for _ in range(LINES // LINES_PER_CONVERSATION):
-        conversation = Conversation(find(agent).dialogue(options), chance)
+        conversation = Conversation(find(agent), options, chance)
         lines = [mutate(chance, corpus) for _ in range(LINES_PER_CONVERSATION)]
         for line in lines:
             conversation.go_on(line)
@@ -83,5 +104,6 @@ def test_no_line_makes_a_driver_raise_or_break_its_promises(agent, tmp_path):
             *shapes.misfits(outputs),
             *shapes.imbalances(outputs),
             *shapes.ends_per_prompt(outputs, conversation.prompts),
+            *shapes.answers_per_steer(outputs, conversation.steers),
         ]
         assert not broken, f"{broken[:5]} from {json.dumps(lines)}"

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from shared.agents.driver import AskOpen, Emit, Interrupt, Reply, TurnEnd
+from collections.abc import Mapping
+
+from shared.agents.driver import AskOpen, Emit, Interrupt, Reply, Steered, TurnEnd
 from shared.domain.event import EventType
 from tests.conformance.harness import Hosted
 from tests.conformance.scenarios import Instead, Turn
 
 
-def go_through(hosted: Hosted, turn: Turn, prompt: str) -> None:
+def go_through(hosted: Hosted, turn: Turn, prompts: Mapping[str, str]) -> None:
     """Prompt, answer as the turn says, and hold the outputs to what it promises."""
     before = len(hosted.outputs)
-    hosted.prompt(prompt)
+    if turn.says.startswith("/"):
+        hosted.command(turn.says.removeprefix("/"))
+    else:
+        hosted.prompt(prompts[turn.says])
     if turn.on_first is not None:
         hosted.until(Emit, lambda emit: emit.type is turn.on_first)
         _instead(hosted, turn.then)
+    if turn.steers is not None:
+        steered = hosted.steer(prompts[turn.steers])
+        hosted.until(Steered, lambda answer: answer.turn == steered)
     for kind, answer in zip(turn.asks, turn.answers, strict=True):
         ask = hosted.until(AskOpen)
         assert ask.kind is kind

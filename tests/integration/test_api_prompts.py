@@ -58,13 +58,6 @@ def test_interrupt_cancels_the_running_turn_and_goes_next(api):
     assert api.inputs(made["id"]) == ["prompt", "prompt", "cancel", "prompt"]
 
 
-def test_no_agent_is_steered_that_cannot_be(api, session):
-    answer = send(api, session, when_busy="steer")
-
-    assert (answer.status_code, answer.json()["code"]) == (422, "unsupported")
-    assert line_of(api, session) == ["one"]
-
-
 def test_a_queued_turn_may_be_edited_and_moved(api, session):
     two, three = send(api, session, "two").json(), send(api, session, "three").json()
 

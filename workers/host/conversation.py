@@ -15,6 +15,7 @@ from shared.agents.driver import (
     AskApplied,
     AskOpen,
     AskWithdrawn,
+    Command,
     Driver,
     Emit,
     ExitStatus,
@@ -25,6 +26,9 @@ from shared.agents.driver import (
     Ready,
     Reply,
     Send,
+    Steer,
+    Steered,
+    SteerRefused,
     Transcript,
     TurnEnd,
     WakeIn,
@@ -34,7 +38,7 @@ from shared.domain.ask import Answer
 from shared.domain.event import Draft
 from shared.domain.ids import TurnId
 from shared.domain.session import Mode, Session
-from shared.domain.turn import Ending
+from shared.domain.turn import Ending, Turn, TurnStatus
 from shared.telemetry import metrics
 from workers.host import facts
 from workers.host.agent import Agent
@@ -71,6 +75,8 @@ class Conversation:
         self.changed = asyncio.Event()
         """The agent became ready, or ended."""
         self.turn: RunningTurn | None = None
+        self._steers: dict[TurnId, Turn] = {}
+        """Queued turns whose text is on its way into the running one."""
         self.pending = Pending(session.spec.ask_timeout_s)
         self.mode = session.spec.mode
         self.agent_session_id = session.agent_session_id
@@ -125,12 +131,25 @@ class Conversation:
         self._run_clock()
 
     def prompt(self) -> None:
-        """Hand the running turn's prompt to the agent, which is ready."""
+        """Hand the running turn's prompt, or command, to the agent, which is ready."""
         if self.turn is None or self.agent is None:
+            return
+        turn = self.turn.turn
+        if turn.command is not None and (self._driver is None or turn.command not in self._driver.abilities.commands):
+            # It was accepted by another release, whose driver knew it.
+            self.finish(failed(f"The agent has no command {turn.command}.", "unsupported_command"))
             return
         self.turn.is_sent = True
         self.turn.offset = self.agent.sent_bytes
-        self.agent.say(Prompt(self.turn.turn.id, self.turn.turn.text))
+        says = Prompt(turn.id, turn.text) if turn.command is None else Command(turn.id, turn.command, turn.args)
+        self.agent.say(says)
+
+    def steer(self, turn: Turn) -> None:
+        """Offer the agent a queued turn's text for the running turn. Where it is not taken, the turn stays queued."""
+        running = self.turn
+        if self.agent is not None and running is not None and running.is_sent and running.cut is None:
+            self._steers[turn.id] = turn
+            self.agent.say(Steer(turn.id, turn.text))
 
     def cut(self, why: Cut, within_s: float) -> None:
         """Stop the running turn; its agent is ended when it has not obeyed within_s."""
@@ -152,6 +171,7 @@ class Conversation:
         running, self.turn = self.turn, None
         if running is None:
             return
+        self._steers.clear()
         self._clocks.set(Alarm.TURN, None)
         self._clocks.set(Alarm.INTERRUPT, None)
         self._lose_asks("turn_ended")
@@ -174,6 +194,7 @@ class Conversation:
     def forget_turn(self) -> RunningTurn | None:
         """Let the running turn go without an end: it runs again elsewhere."""
         running, self.turn = self.turn, None
+        self._steers.clear()
         self._clocks.set(Alarm.TURN, None)
         self._clocks.set(Alarm.INTERRUPT, None)
         self._lose_asks("worker_lost")
@@ -209,6 +230,8 @@ class Conversation:
                 self._hear_end(output)
             case AskOpen() | AskWithdrawn() | AskApplied():
                 self._take_ask(output)
+            case Steered() | SteerRefused():
+                self._hear_steer(output)
             case Ready() | ModeNow() | Transcript() | WakeIn():
                 self._take_news(output)
             case _:
@@ -257,6 +280,18 @@ class Conversation:
             self._ring()
         elif self.turn is not None and self.turn.is_sent:
             self.finish(ending_of(end, self.turn))
+
+    def _hear_steer(self, answer: Steered | SteerRefused) -> None:
+        turn = self._steers.pop(answer.turn, None)
+        if turn is None:
+            return
+        if isinstance(answer, Steered):
+            self._teller.tell(facts.turn_is_steered(turn, self._turn_id, clock.now()))
+            metrics.TURNS_ENDED.labels(status=TurnStatus.COMPLETED.value, stop_reason="steered").inc()
+        else:
+            notice = facts.notice("steer_refused", answer.reason)
+            self._teller.emit(Draft(notice.type, notice.data, turn.id))
+        self._ring()
 
     def set_mode(self, mode: Mode) -> None:
         """The agent acts in `mode` now, or will when it is started."""

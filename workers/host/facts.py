@@ -16,7 +16,7 @@ from shared.domain.event import Draft, EventType
 from shared.domain.ids import AskId, SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
 from shared.domain.session import EndReason, Mode, SessionStatus
-from shared.domain.turn import Ending, Turn
+from shared.domain.turn import Ending, Turn, TurnStatus
 from shared.events.owner import Effect
 from shared.store import asks, heads, ownership, sessions, transcripts, turns
 from shared.store.database import Connection
@@ -129,6 +129,17 @@ def turn_ends(turn: Turn, ending: Ending, at: datetime, *, duration_s: float | N
             sessions.add_usage(connection, turn.session, cost_usd=ending.cost_usd)
 
     return Fact((Draft(EventType.TURN_ENDED, data, turn.id),), (effect,))
+
+
+def turn_is_steered(turn: Turn, into: TurnId | None, at: datetime) -> Fact:
+    """The turn's text went into the one that runs. Vetoed where it has ended already."""
+    ending = Ending(TurnStatus.COMPLETED, "steered")
+
+    def effect(connection: Connection) -> None:
+        if not turns.end(connection, turn.id, ending, at):
+            raise Vetoed
+
+    return Fact((Draft(EventType.TURN_ENDED, {**ending.data(), "steered_into": into}, turn.id),), (effect,))
 
 
 def turn_repeats(turn: Turn, reason: str) -> Fact:

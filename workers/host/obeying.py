@@ -12,9 +12,10 @@ from shared.agents.driver import SetMode, SetModel
 from shared.domain import clock
 from shared.domain.ask import Answer, Ask, read_answer
 from shared.domain.errors import InvalidField
-from shared.domain.ids import AskId
+from shared.domain.ids import AskId, TurnId
 from shared.domain.input import Input, InputKind
 from shared.domain.session import Mode
+from shared.domain.turn import TurnStatus
 from workers.host import facts, reading
 from workers.host.attendance import Attendance
 from workers.host.clocks import Alarm
@@ -70,6 +71,8 @@ class Obeying:
                 self.wants_agent = True
             case InputKind.CANCEL:
                 self._cancel(one)
+            case InputKind.STEER if one.turn is not None:
+                await self._steer(one.turn)
             case InputKind.ANSWER if one.ask is not None:
                 await self._answer(one.ask)
             case InputKind.MODE:
@@ -88,6 +91,11 @@ class Obeying:
         running = self._seat.talk.turn
         if running is not None and running.turn.id == one.turn:
             self._seat.talk.cut(Cut.CANCELLED, self._seat.world.times.interrupt_s)
+
+    async def _steer(self, id: TurnId) -> None:
+        turn = await self._seat.threads.patiently(reading.turn, self._seat.world.database, id)
+        if turn is not None and turn.status is TurnStatus.QUEUED:
+            self._seat.talk.steer(turn)
 
     # --- mode and model ---------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.domain.ask import Ask
-from shared.domain.ids import AskId, SessionId
+from shared.domain.ids import AskId, SessionId, TurnId
 from shared.domain.input import Input, InputKind
 from shared.domain.session import Session
 from shared.domain.turn import Turn, TurnStatus
@@ -81,6 +81,12 @@ def ask(database: Database, ref: AskId) -> Ask | None:
     """One ask, with its answer where there is one."""
     with database.read() as connection:
         return asks.get_any(connection, ref)
+
+
+def turn(database: Database, id: TurnId) -> Turn | None:
+    """One turn."""
+    with database.read() as connection:
+        return turns.get_any(connection, id)
 
 
 def open_turns(database: Database, session: SessionId) -> Sequence[Turn]:

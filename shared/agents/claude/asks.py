@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,11 @@ from shared.domain.session import Mode
 
 MAX_OPEN = 256
 """More asks at once are denied: nobody could answer them, and memory is bounded."""
+
+_HEAD_CHARS = 4096
+_REQUEST_ID = re.compile(r'"request_id"\s*:\s*"([^"\\]{1,200})"')
+_CAN_USE_TOOL = re.compile(r'"subtype"\s*:\s*"can_use_tool"')
+_CONTROL_REQUEST = re.compile(r'"control_request"')
 
 _KINDS = {"AskUserQuestion": AskKind.QUESTION, "ExitPlanMode": AskKind.PLAN}
 _DENIED = "The user did not allow this."
@@ -171,6 +177,15 @@ def _deny(message: str, *, stop: bool = False) -> JsonObject:
 def denied(ref: str, message: str) -> list[Output]:
     """Deny a request that nobody could be shown: left alone, the agent would wait for ever."""
     return [frames.success(ref, _deny(message)), notice("ask_denied", message=message)]
+
+
+def unreadable(line: str) -> list[Output]:
+    """The answer to a tool request that cannot be shown, because the end of its line is missing or mangled."""
+    head = line[:_HEAD_CHARS]
+    request_id = _REQUEST_ID.search(head)
+    if request_id is None or not _CONTROL_REQUEST.search(head) or not _CAN_USE_TOOL.search(head):
+        return []
+    return denied(request_id.group(1), "The request is too large to be shown to anybody. Use smaller steps.")
 
 
 def _shown(kind: AskKind, request: JsonObject, plan: str) -> JsonObject:

@@ -6,17 +6,18 @@ since finished background tasks make the agent go on unprompted.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
 from shared.agents.claude import frames, notices, outcome
-from shared.agents.claude.asks import OpenAsks, denied
+from shared.agents.claude.asks import OpenAsks, unreadable
 from shared.agents.claude.content import Content, results
 from shared.agents.claude.modes import CLAUDE_MODES, mode_of
+from shared.agents.claude.requests import Requests
 from shared.agents.claude.transcript import mirrored
 from shared.agents.driver import (
+    Command,
     DialogueInput,
     Emit,
     ExitStatus,
@@ -31,6 +32,8 @@ from shared.agents.driver import (
     Send,
     SetMode,
     SetModel,
+    Steer,
+    SteerRefused,
     Transcript,
     TurnEnd,
     WakeIn,
@@ -38,18 +41,13 @@ from shared.agents.driver import (
 from shared.domain.ask import PermissionAnswer, Verdict
 from shared.domain.event import EventType
 from shared.domain.json import JsonObject
-from shared.domain.turn import TurnStatus
+from shared.domain.session import Mode
+from shared.domain.turn import TurnStatus, command_text
 
 IDLE_GRACE_S = 5.0
 """After a result without `idle` the turn ends anyway; the two are 4 to 80 ms apart in 2.1.329."""
 MAX_TRIES = 3
-MAX_PENDING = 256
-"""Control requests of ours without an answer; the oldest is forgotten beyond."""
-_HEAD_CHARS = 4096
-_REQUEST_ID = re.compile(r'"request_id"\s*:\s*"([^"\\]{1,200})"')
-_CAN_USE_TOOL = re.compile(r'"subtype"\s*:\s*"can_use_tool"')
 _PROMPTS = uuid.UUID("0f6a7a4e-51a8-4d0a-8f59-6d1f5b1f4c6e")
-_CONTROL_REQUEST = re.compile(r'"control_request"')
 
 _Informing = Callable[[JsonObject], Sequence[Output]]
 _INFORMING: Mapping[str, _Informing] = {
@@ -84,8 +82,8 @@ class ClaudeDialogue:
         self._ready = False
         self._ended = False
         self._stale = False
-        self._requests = 0
-        self._pending: dict[str, str] = {}
+        self._requests = Requests()
+        self._request = self._requests.make
         self._frames: Mapping[str, Callable[[JsonObject], Sequence[Output]]] = {
             "assistant": self._content.assistant,
             "command_lifecycle": self._lifecycle,
@@ -117,20 +115,31 @@ class ClaudeDialogue:
         match said:
             case Prompt():
                 return self._prompt(said)
+            case Command():
+                return self._command(said)
+            case Steer():
+                return [SteerRefused(said.turn, "Claude Code takes no message into a running turn.")]
             case Reply():
                 return self._reply(said)
             case Interrupt():
                 return self._interrupt()
-            case SetMode():
-                self._mode_told = False
-                return [self._request("set_permission_mode", mode=CLAUDE_MODES[said.mode])]
-            case SetModel():
-                self._model = said.model
-                return [self._request("set_model", model=said.model)]
-            case Leave():
-                return [self._request("end_session")]
+            case SetMode() | SetModel() | Leave():
+                return [self._wished(said)]
             case _:
                 assert_never(said)
+
+    def _wished(self, wish: SetMode | SetModel | Leave) -> Send:
+        match wish:
+            case SetMode():
+                self._mode_told = False
+                return self._request("set_permission_mode", mode=CLAUDE_MODES[wish.mode])
+            case SetModel():
+                self._model = wish.model
+                return self._request("set_model", model=wish.model)
+            case Leave():
+                return self._request("end_session")
+            case _:
+                assert_never(wish)
 
     def _prompt(self, prompt: Prompt) -> Sequence[Output]:
         outputs: list[Output] = []
@@ -140,6 +149,14 @@ class ClaudeDialogue:
         if self._options.max_turn_cost_usd is not None and self._meter.total_usd is None:
             outputs.append(self._request("get_usage", skip_behaviors=True))
         return [*outputs, self._prompted(self._running)]
+
+    def _command(self, command: Command) -> Sequence[Output]:
+        if command.name != "plan":
+            return self._prompt(Prompt(command.turn, command_text(command.name, command.args)))
+        # In this protocol it has no `/plan`: "isn't available in this environment" (2.1.329).
+        self._running = outcome.Running(Prompt(command.turn, command.args))
+        self._mode_told = False
+        return [self._request("set_permission_mode", purpose="plan", mode=CLAUDE_MODES[Mode.PLAN])]
 
     def _prompted(self, running: outcome.Running) -> Send:
         """Say the prompt under a name of its own: a prompt whose uuid stands in the transcript is skipped, and
@@ -166,14 +183,6 @@ class ClaudeDialogue:
         # A prompt the agent has not taken up yet would outlive a plain interrupt.
         return [self._request("interrupt", cancel_queued=True)]
 
-    def _request(self, subtype: str, **fields: str | bool | None) -> Send:
-        self._requests += 1
-        request_id = f"corral_{self._requests}"
-        if len(self._pending) >= MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
-        self._pending[request_id] = subtype
-        return frames.request(request_id, {"subtype": subtype, **fields})
-
     # --- from the agent
 
     def feed(self, line: str, *, dropped: int = 0) -> Sequence[Output]:
@@ -184,7 +193,7 @@ class ClaudeDialogue:
             return self._cut_line(line, dropped)
         frame = frames.parse(line)
         if frame is None:
-            return [*self._unreadable_ask(line), *self._notices.bad_line(line)]
+            return [*unreadable(line), *self._notices.bad_line(line)]
         kind = frames.text(frame, "type")
         known = self._frames
         if kind == "system":
@@ -196,20 +205,12 @@ class ClaudeDialogue:
 
     def _cut_line(self, line: str, dropped: int) -> Sequence[Output]:
         told = notices.notice("line_cut", dropped_bytes=dropped, excerpt=frames.cut(line, notices.EXCERPT_CHARS))
-        return [*self._unreadable_ask(line), told]
-
-    def _unreadable_ask(self, line: str) -> Sequence[Output]:
-        """A tool request that cannot be shown, because the end of its line is missing or mangled."""
-        head = line[:_HEAD_CHARS]
-        request_id = _REQUEST_ID.search(head)
-        if request_id is None or not _CONTROL_REQUEST.search(head) or not _CAN_USE_TOOL.search(head):
-            return []
-        return denied(request_id.group(1), "The request is too large to be shown to anybody. Use smaller steps.")
+        return [*unreadable(line), told]
 
     def _user(self, frame: JsonObject) -> Sequence[Output]:
         passed = [output for block in results(frame) for output in self._asks.passed(frames.text(block, "tool_use_id"))]
         outputs: list[Output] = [*passed, *self._content.user(frame)]
-        if outputs and self._watches_cost() and "get_usage" not in self._pending.values():
+        if outputs and self._watches_cost() and not self._requests.are_waiting_for("get_usage"):
             outputs.append(self._request("get_usage", skip_behaviors=True))
         return outputs
 
@@ -236,7 +237,7 @@ class ClaudeDialogue:
 
     def _answered(self, frame: JsonObject) -> Sequence[Output]:
         response = frames.obj(frame, "response")
-        subtype = self._pending.pop(frames.text(response, "request_id"), "")
+        subtype = self._requests.answered(response)
         failed = frames.text(response, "subtype") == "error"
         body = frames.obj(response, "response")
         match subtype:
@@ -244,6 +245,8 @@ class ClaudeDialogue:
                 return self._introduced(body)
             case "set_permission_mode":
                 return self._mode_set(body, failed=failed, problem=frames.text(response, "error"))
+            case "plan":
+                return self._planning(body, failed=failed, problem=frames.text(response, "error"))
             case "get_usage" if not failed:
                 return self._cost_told(frames.number(frames.obj(body, "session"), "total_cost_usd"))
         if not failed or not subtype:
@@ -268,6 +271,16 @@ class ClaudeDialogue:
         changed = self._mode_now(frames.text(body, "mode"))
         # Whoever asked is told, though nothing has changed; but once, where a status frame came first.
         return changed if changed or self._mode_told else [ModeNow(self._mode)]
+
+    def _planning(self, body: JsonObject, *, failed: bool, problem: str) -> Sequence[Output]:
+        """The command `plan` was carried out: what stands behind it is the prompt in the new mode."""
+        outputs, running = self._mode_set(body, failed=failed, problem=problem), self._running
+        if running is None or running.uuid:
+            return outputs
+        if running.prompt.text and not (failed or running.interrupted):
+            return [*outputs, self._prompted(running)]
+        running.fate = "" if failed or running.interrupted else "completed"
+        return [*outputs, *self._end(running)]
 
     def _mode_now(self, claude_mode: str) -> Sequence[Output]:
         mode = mode_of(claude_mode)

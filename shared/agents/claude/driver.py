@@ -48,6 +48,7 @@ class ClaudeDriver:
         deny_reason=True,
         changed_input=True,
         allow_always=True,
+        commands=frozenset({"clear", "compact", "context", "model", "plan", "rename", "usage"}),
     )
 
     def launch(self, options: LaunchOptions) -> Launch:

@@ -50,6 +50,8 @@ class Running:
 
     def owns(self, result: JsonObject) -> bool:
         """Whether this result is the end of our prompt, not of work the agent took up by itself."""
+        if not self.uuid:
+            return False
         uuids = frames.strings(result, "user_message_uuids")
         # Releases before 2.1.3 do not say; there the absence of another origin has to do.
         return self.uuid in uuids if uuids else "origin" not in result

@@ -18,6 +18,7 @@ from shared.agents.driver import (
     AskApplied,
     AskOpen,
     AskWithdrawn,
+    Command,
     DialogueInput,
     Emit,
     ExitStatus,
@@ -31,11 +32,15 @@ from shared.agents.driver import (
     Send,
     SetMode,
     SetModel,
+    Steer,
+    Steered,
+    SteerRefused,
     Transcript,
     TurnEnd,
 )
 from shared.domain.ask import Answer, AskKind
 from shared.domain.event import EventType
+from shared.domain.ids import TurnId
 from shared.domain.json import JsonObject, JsonValue
 from shared.domain.session import Mode
 from shared.domain.turn import TurnStatus
@@ -43,6 +48,8 @@ from shared.domain.usage import Usage
 
 MAX_QUOTE: Final = 500
 """Characters of a strange line that its notice repeats."""
+
+NOTHING_RUNS: Final = "The turn it was to steer has ended."
 
 MAX_OPEN: Final = 256
 """Asks, or tool calls, at once: memory is bounded whatever the agent prints."""
@@ -59,7 +66,9 @@ class DemoDialogue:
     """One conversation. Every ask it opens it also ends; every tool call gets its one result."""
 
     def __init__(self) -> None:
-        self._turns: deque[Prompt] = deque()
+        self._turns: deque[Prompt | Command] = deque()
+        self._steers: dict[str, TurnId] = {}
+        """Steers without an answer, by request id."""
         self._asks: dict[str, AskKind] = {}
         self._calls: dict[str, str] = {}
         """Names of the tools whose result has not come, by call."""
@@ -81,6 +90,8 @@ class DemoDialogue:
             "todo": self._todo,
             "usage": self._used,
             "retrying": self._retrying,
+            "compacted": self._compacted,
+            "session": self._renamed,
             "error": self._failed,
             "mode": self._mode,
             "transcript": self._transcript,
@@ -96,21 +107,17 @@ class DemoDialogue:
         if self._ended:
             return []
         match said:
-            case Prompt(turn=turn, text=text):
-                self._turns.append(said)
-                self._interrupted = False
-                return [_send({"type": "user", "turn": turn, "text": text})]
+            case Prompt() | Command():
+                return [self._begin(said)]
+            case Steer():
+                return [self._steer(said)]
             case Reply(ref=ref, answer=answer):
                 return self._answer(ref, answer)
             case Interrupt():
                 self._interrupted = bool(self._turns)
                 return [self._request("interrupt")] if self._turns else []
-            case SetMode(mode=mode):
-                return [self._request("set_mode", mode=mode.value)]
-            case SetModel(model=model):
-                return [self._request("set_model", model=model)]
-            case Leave():
-                return [self._request("end_session")]
+            case SetMode() | SetModel() | Leave():
+                return [self._wish(said)]
 
     def woke(self) -> Sequence[Output]:
         return []
@@ -124,6 +131,29 @@ class DemoDialogue:
         outputs += [TurnEnd(ended, "agent_exited", error=_last_words(status)) for _ in self._turns]
         self._turns.clear()
         return outputs
+
+    def _begin(self, said: Prompt | Command) -> Send:
+        self._turns.append(said)
+        self._interrupted = False
+        if isinstance(said, Prompt):
+            return _send({"type": "user", "turn": said.turn, "text": said.text})
+        return _send({"type": "command", "turn": said.turn, "name": said.name, "args": said.args})
+
+    def _wish(self, said: SetMode | SetModel | Leave) -> Send:
+        match said:
+            case SetMode(mode=mode):
+                return self._request("set_mode", mode=mode.value)
+            case SetModel(model=model):
+                return self._request("set_model", model=model)
+            case Leave():
+                return self._request("end_session")
+
+    def _steer(self, said: Steer) -> Output:
+        if not self._turns:
+            return SteerRefused(said.turn, NOTHING_RUNS)
+        request = self._request("steer", turn=said.turn, text=said.text)
+        self._steers[f"corral_{self._requests}"] = said.turn
+        return request
 
     def _request(self, subtype: str, **fields: JsonValue) -> Send:
         self._requests += 1
@@ -171,13 +201,23 @@ class DemoDialogue:
         yield _notice("ask_denied", message=text)
 
     def _replied(self, frame: JsonObject) -> Iterator[Output]:
-        wish = self._wishes.pop(frames.text(frame, "request_id"), None)
-        if frame.get("ok") is not True:
+        ref = frames.text(frame, "request_id")
+        wish = self._wishes.pop(ref, None)
+        if wish == "steer":
+            yield from self._steer_answered(ref, frame)
+        elif frame.get("ok") is not True:
             error = frames.object_(frame, "error")
             yield Emit(EventType.ERROR, {"message": frames.text(error, "message"), "code": frames.text(error, "code")})
         elif wish == "initialize":
-            about = frames.object_(frame, "response")
-            yield Ready(frames.text(about, "session_id"), frames.text(about, "model"), frames.text(about, "version"))
+            yield _introduction(frames.object_(frame, "response"))
+
+    def _steer_answered(self, ref: str, frame: JsonObject) -> Iterator[Output]:
+        turn = self._steers.pop(ref, None)
+        # The turn may have ended while the answer was on its way: that was the answer then.
+        if turn is not None and frame.get("ok") is True:
+            yield Steered(turn)
+        elif turn is not None:
+            yield SteerRefused(turn, frames.text(frames.object_(frame, "error"), "message"))
 
     def _asked(self, frame: JsonObject) -> Iterator[Output]:
         ref = frames.text(frame, "request_id")
@@ -261,6 +301,14 @@ class DemoDialogue:
             data["delay_s"] = frames.amount(frame, "delay_s")
         yield Emit(EventType.RETRYING, data)
 
+    def _compacted(self, frame: JsonObject) -> Iterator[Output]:
+        counts: JsonObject = {name: frames.count(frame, name) for name in ("tokens_before", "tokens_after")}
+        yield _notice("compacted", trigger=frames.text(frame, "trigger"), **counts)
+
+    def _renamed(self, frame: JsonObject) -> Iterator[Output]:
+        yield _notice("conversation_reset")
+        yield _introduction(frame)
+
     def _failed(self, frame: JsonObject) -> Iterator[Output]:
         yield Emit(EventType.ERROR, {"message": frames.text(frame, "message"), "code": frames.text(frame, "code")})
 
@@ -293,6 +341,13 @@ class DemoDialogue:
         for ref in self._asks:
             yield AskWithdrawn(ref, reason)
         self._asks.clear()
+        for turn in self._steers.values():
+            yield SteerRefused(turn, NOTHING_RUNS)
+        self._steers.clear()
+
+
+def _introduction(about: JsonObject) -> Ready:
+    return Ready(frames.text(about, "session_id"), frames.text(about, "model"), frames.text(about, "version"))
 
 
 def _send(frame: JsonObject) -> Send:

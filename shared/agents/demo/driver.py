@@ -17,11 +17,13 @@ class DemoDriver:
         modes=frozenset(Mode),
         questions=True,
         plans=True,
+        steer=True,
         resume=True,
         cost=True,
         deny_reason=True,
         changed_input=True,
         allow_always=True,
+        commands=frozenset({"clear", "compact", "context", "model"}),
     )
     program = "corral-demo-agent"
     version_args: Sequence[str] = ("--version",)

@@ -12,6 +12,7 @@ from shared.agents.driver import (
     AskApplied,
     AskOpen,
     AskWithdrawn,
+    Command,
     Emit,
     ExitStatus,
     Interrupt,
@@ -20,6 +21,9 @@ from shared.agents.driver import (
     Reply,
     Send,
     SetMode,
+    Steer,
+    Steered,
+    SteerRefused,
     Transcript,
     TurnEnd,
 )
@@ -264,3 +268,70 @@ def test_nothing_follows_the_end(dialogue):
     assert not dialogue.send(PROMPT)
     assert not dialogue.feed(line("message", text="late", message_id="m"))
     assert not dialogue.end(ExitStatus(code=0))
+
+
+# --- commands and steers
+
+
+def _steer(dialogue, turn="trn_2"):
+    (request,) = dialogue.send(Steer(turn, "say faster"))
+    return said(request)["request_id"]
+
+
+def test_a_command_is_a_turn(dialogue):
+    (sent,) = dialogue.send(Command("trn_1", "compact", "a little"))
+
+    ends = dialogue.feed(line("result", turn="trn_1", status="completed", stop_reason="end_turn"))
+
+    assert said(sent) == {"type": "command", "turn": "trn_1", "name": "compact", "args": "a little"}
+    assert [type(end) for end in ends] == [TurnEnd]
+
+
+def test_a_steer_the_agent_took_is_told_once(dialogue):
+    dialogue.send(PROMPT)
+    ref = _steer(dialogue)
+
+    answers = dialogue.feed(line("control_response", request_id=ref, ok=True, response={"steered": True}))
+
+    assert answers == [Steered("trn_2")]
+    assert dialogue.feed(line("control_response", request_id=ref, ok=True, response={})) == []
+
+
+def test_a_steer_the_agent_refused_says_why(dialogue):
+    dialogue.send(PROMPT)
+    ref = _steer(dialogue)
+
+    answers = dialogue.feed(
+        line("control_response", request_id=ref, ok=False, error={"code": "nothing_running", "message": "too late"})
+    )
+
+    assert answers == [SteerRefused("trn_2", "too late")]
+
+
+def test_a_steer_without_an_answer_is_refused_when_the_turn_ends(dialogue):
+    dialogue.send(PROMPT)
+    ref = _steer(dialogue)
+
+    outputs = dialogue.feed(line("result", turn="trn_1", status="completed", stop_reason="end_turn"))
+    late = dialogue.feed(
+        line("control_response", request_id=ref, ok=False, error={"code": "nothing_running", "message": "too late"})
+    )
+
+    assert [type(output) for output in outputs] == [SteerRefused, TurnEnd]
+    assert late == []
+
+
+def test_a_steer_without_an_answer_is_refused_when_the_agent_dies(dialogue):
+    dialogue.send(PROMPT)
+    _steer(dialogue)
+
+    outputs = dialogue.end(ExitStatus(signal=9))
+
+    assert [type(output) for output in outputs] == [SteerRefused, TurnEnd]
+
+
+def test_a_conversation_that_goes_on_under_another_id_is_told(dialogue):
+    outputs = dialogue.feed(line("session", session_id="demo-2", model="demo-1", version="1.0"))
+
+    assert outputs[-1] == Ready("demo-2", "demo-1", "1.0")
+    assert outputs[0].data == {"kind": "conversation_reset"}
