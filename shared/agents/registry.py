@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared.agents.claude.driver import ClaudeDriver
+from shared.agents.codex.driver import CodexDriver
 from shared.agents.demo.driver import DemoDriver
 from shared.agents.driver import Driver
 from shared.domain.errors import UnknownAgent
 
-_ALL: Final[tuple[Driver, ...]] = (ClaudeDriver(), DemoDriver())
+_ALL: Final[tuple[Driver, ...]] = (ClaudeDriver(), CodexDriver(), DemoDriver())
 
 DRIVERS: Final[Mapping[str, Driver]] = {driver.name: driver for driver in _ALL}
 
