@@ -11,12 +11,13 @@ from shared.agents.acp.gemini import GEMINI
 from shared.agents.acp.generic import GENERIC
 from shared.agents.acp.opencode import OPENCODE
 from shared.agents.claude.driver import ClaudeDriver
+from shared.agents.codex.driver import CodexDriver
 from shared.agents.demo.driver import DemoDriver
 from shared.agents.driver import Driver
 from shared.domain.errors import UnknownAgent
 
 _ACP: Final = tuple(map(AcpDriver, (GENERIC, CURSOR, GEMINI, OPENCODE)))
-_ALL: Final[tuple[Driver, ...]] = (ClaudeDriver(), DemoDriver(), *_ACP)
+_ALL: Final[tuple[Driver, ...]] = (ClaudeDriver(), CodexDriver(), DemoDriver(), *_ACP)
 
 DRIVERS: Final[Mapping[str, Driver]] = {driver.name: driver for driver in _ALL}
 

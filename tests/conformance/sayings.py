@@ -39,6 +39,24 @@ DEMO = Sayings(
     },
 )
 
+CODEX: Mapping[str, str] = {
+    "plain": "[[say:hello conformance]]",
+    "free": "Please look around and tell me what you can do.",
+    "tool": "[[bash:touch f.txt && echo from-a-tool]][[say:the tool is done]]",
+    "failing tool": "[[bash:exit 7]]",
+    "question": "[[ask:Which colour?|blue|green]]",
+    "long text": "[[slow:300]]",
+    "long tool": "[[bash:python3 -c 'import time; time.sleep(60)']]",
+    "remember": "[[remember:quince]] I will",
+    "recall": "[[recall]]",
+    "failure": "[[err:400]]",
+    "todo": "[[task:look]][[task:leap]]",
+    "plan": "[[plan]][[say:after the plan]]",
+    "heedful": "[[say:I listen]][[slow:15]]",
+    "steer": "[[say:as you steer]]",
+}
+"""What brings the scripted model to do what a scenario names. `garbage` is for unit tests: a real Codex prints none."""
+
 _SCRIPTED_ACP = str(Path(__file__).parents[1] / "fakes/acp_agent.py")
 _ACP_PROMPTS = {
     "plain": "say hello conformance",
