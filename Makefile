@@ -14,13 +14,15 @@ CALM := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: setup setup-dev setup-agents setup-deploy
+.PHONY: setup setup-dev setup-agents setup-mcp setup-deploy
 setup: ## Make .venv with what Corral runs on, leaves .venv/bin/corral
 	@.ci/setup runtime
 setup-dev:
 	@.ci/setup dev
 setup-agents: setup-dev
 	@.ci/setup agents
+setup-mcp: setup-dev
+	@.ci/setup mcp
 setup-deploy: setup-dev
 	@.ci/setup deploy
 
@@ -40,6 +42,10 @@ test: tools ## Run the tests (PostgreSQL and valkey come from wheels)
 .PHONY: test-agents
 test-agents: setup-agents ## Run the real agents against a scripted model server
 	$(PY) -m pytest -n $(JOBS) --dist loadfile tests/agents $(ARGS)
+
+.PHONY: test-mcp
+test-mcp: setup-mcp ## Run the conformance suite of MCP against a running API
+	$(PY) -m pytest tests/mcp $(ARGS)
 
 .PHONY: chaos
 chaos: setup-dev ## Run the loss and fault suite alone, one test at a time

@@ -16,26 +16,51 @@ from api.problems import MEDIA_TYPE, Problem, from_error, from_fields, from_stat
 from api.resources import (
     asks,
     batches,
+    budgets,
     commands,
     deliveries,
+    external,
     files,
     fleet,
+    forks,
     history,
+    hooks,
+    links,
     probes,
     prompts,
     sessions,
     turns,
+    usage,
     webhooks,
 )
 from api.routes import EXTENSION, Edge
 from api.schemas.fields import describe_variant
-from api.wire import AGAIN, REQUEST_ID, REQUEST_ID_HEADER, SECURITY_HEADERS, request_id, scope_of
+from api.wire import AGAIN, REQUEST_ID, REQUEST_ID_HEADER, SECURITY_HEADERS, VERSION, request_id, scope_of
 from shared.domain.errors import CorralError
 from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-RESOURCES = (sessions, prompts, commands, turns, asks, batches, history, files, webhooks, deliveries, fleet, probes)
+RESOURCES = (
+    sessions,
+    external,
+    forks,
+    prompts,
+    commands,
+    turns,
+    asks,
+    links,
+    batches,
+    history,
+    files,
+    hooks,
+    webhooks,
+    deliveries,
+    fleet,
+    usage,
+    budgets,
+    probes,
+)
 
 
 class ProblemApi(Api):  # type: ignore[misc] # flask-smorest ships no types
@@ -51,7 +76,7 @@ def make_app(edge: Edge, *, body_limit: int, proxy_hops: int = 0) -> flask.Flask
     app = flask.Flask("api", static_folder=None)
     app.config.update(
         API_TITLE="Corral",
-        API_VERSION=openapi.VERSION,
+        API_VERSION=VERSION,
         OPENAPI_VERSION="3.1.0",
         MAX_CONTENT_LENGTH=body_limit,
         PROPAGATE_EXCEPTIONS=False,
@@ -103,12 +128,18 @@ def _tell(response: flask.Response, route: str, duration_s: float) -> None:
         "request.served",
         method=flask.request.method,
         route=route,
-        path=flask.request.path,
+        path=_path(),
         status=response.status_code,
         duration_s=round(duration_s, 4),
         tenant=caller.tenant if caller else None,
         key=caller.key if caller else None,
     )
+
+
+def _path() -> str:
+    """The request's path for the log; the path of a link is a secret."""
+    path = flask.request.path
+    return f"{links.PREFIX}…" if path.startswith(links.PREFIX) else path
 
 
 def _on_error(error: CorralError) -> flask.Response:
@@ -117,7 +148,7 @@ def _on_error(error: CorralError) -> flask.Response:
 
 def _on_surprise(error: Exception) -> flask.Response:
     # Here the surprise ends: the caller learns a request id, the operator the whole story.
-    log.error("request.failed", path=flask.request.path, method=flask.request.method, exc_info=error)
+    log.error("request.failed", path=_path(), method=flask.request.method, exc_info=error)
     return _respond(from_status(500, "Something went wrong here. It has been logged under this request id."))
 
 

@@ -9,23 +9,26 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
 
 from api.auth import Keyring
+from api.mcp import toolbox
+from api.mcp.options import DoorOptions
 from api.ratelimit import Limiter
 from api.routes import Edge
 from api.shell import Shell, ShellOptions
-from shared.agents.registry import DRIVERS
+from shared.agents.registry import DRIVERS, REPORT_FORMS
 from shared.channel.publisher import Publisher
 from shared.channel.subscriber import Subscriber
 from shared.domain import session
 from shared.domain.addresses import AddressRules
-from shared.operations.context import Context
+from shared.operations.context import Context, Reporting
 from shared.queue import Bell
 from shared.redis import connect
-from shared.settings import Settings
+from shared.settings import SettingError, Settings
 from shared.store.database import Database
 from shared.store.sealing import Sealer
 from shared.telemetry import logs
@@ -61,13 +64,15 @@ def opened(settings: Settings) -> Iterator[Edge]:
     core, api = settings.core, settings.api
     sealer = Sealer(core.secret_key)
     with ExitStack() as stack:
-        # Each request holds one connection at a time; the feed has four threads of its own.
-        database = Database(core.database_url, pool_size=api.threads + 4)
+        # Each request and each tool holds one connection at a time; the feed has four threads of its own.
+        database = Database(core.database_url, pool_size=api.threads + settings.mcp.threads + 4)
         stack.callback(database.close)
         files = RemoteFiles(signed.key_of(str(core.secret_key)))
         stack.callback(files.close)
         limiter = Limiter(core.redis_url, api.rate_limit)
         stack.callback(limiter.close)
+        link_limiter = Limiter(core.redis_url, api.link_rate_limit)
+        stack.callback(link_limiter.close)
         client = stack.enter_context(connect(core.redis_url, timeout_s=_PING_S))
         context = Context(
             db=database,
@@ -77,13 +82,24 @@ def opened(settings: Settings) -> Iterator[Edge]:
             limits=_limits(settings),
             queue_limit=settings.limits.queue,
             allow_bypass=settings.worker.allow_bypass,
+            finds_transcripts=bool(settings.worker.attach_folders),
             agents={name: driver.abilities for name, driver in DRIVERS.items()},
             kinds=KINDS,
             files=files,
             folders=tuple(Path(folder) for folder in settings.worker.allowed_folders),
+            reporting=Reporting(REPORT_FORMS, scrubs=api.scrub_secrets, heartbeat_s=settings.limits.heartbeat_s),
             webhook_rules=AddressRules.read(settings.delivery.allow, settings.delivery.ports),
+            models=settings.agent_models,
         )
-        yield Edge(context, Keyring(database, sealer), limiter, client, metrics_open=api.metrics_open)
+        yield Edge(
+            context,
+            Keyring(database, sealer),
+            limiter,
+            client,
+            link_limiter=link_limiter,
+            public_url=_public_url(settings),
+            metrics_open=api.metrics_open,
+        )
 
 
 def make_shell(edge: Edge, settings: Settings) -> Shell:
@@ -92,9 +108,11 @@ def make_shell(edge: Edge, settings: Settings) -> Shell:
     options = ShellOptions(
         threads=api.threads,
         body_limit=api.body_limit,
+        hook_body_limit=api.hook_body_limit,
         sse_limit=api.sse_limit,
         sse_heartbeat_s=api.sse_heartbeat_s,
         proxy_hops=api.proxy_hops,
+        mcp=_mcp_options(settings),
     )
     return Shell(edge, partial(Subscriber, settings.core.redis_url), options)
 
@@ -129,6 +147,32 @@ class Server(uvicorn.Server):
         """Stop in good order; a second SIGINT does not wait. The signal is not raised again: stopping is no failure."""
         self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
         self.should_exit = True
+
+
+def _public_url(settings: Settings) -> str:
+    api = settings.api
+    host = "localhost" if api.host in {"0.0.0.0", "::", ""} else api.host  # noqa: S104 - read, not bound
+    return (api.public_url or f"http://{f'[{host}]' if ':' in host else host}:{api.port}").rstrip("/")
+
+
+def _mcp_options(settings: Settings) -> DoorOptions | None:
+    mcp = settings.mcp
+    if mcp.tools == ("none",):
+        return None
+    try:
+        tools = toolbox.chosen(mcp.tools)
+    except ValueError as problem:
+        raise SettingError(f"CORRAL_MCP_TOOLS: {problem}.") from problem
+    public = urlsplit(settings.api.public_url)
+    return DoorOptions(
+        tools=tools,
+        agent=mcp.agent,
+        hosts=(*mcp.hosts, public.netloc) if public.netloc else mcp.hosts,
+        origins=(*mcp.origins, f"{public.scheme}://{public.netloc}") if public.netloc else mcp.origins,
+        threads=mcp.threads,
+        streams=mcp.streams,
+        body_limit=settings.api.body_limit,
+    )
 
 
 def _limits(settings: Settings) -> session.Limits:

@@ -45,9 +45,10 @@ class Held:
             self.body += message.get("body", b"")
 
     def overlay(self, latest: Held) -> None:
-        """Tell what `latest` knows better: the fields both have, and the version."""
+        """Tell what `latest` knows better: the fields both have, and the version; all of it where nothing was told."""
         known, told = json.loads(self.body), json.loads(latest.body)
-        self.body = json.dumps({name: told.get(name, value) for name, value in known.items()}).encode()
+        shown = {name: told.get(name, value) for name, value in known.items()} if known else told
+        self.body = json.dumps(shown).encode()
         tags = [pair for pair in latest.headers if pair[0] == b"etag"]
         if tags:
             self.headers = [pair for pair in self.headers if pair[0] != b"etag"] + tags

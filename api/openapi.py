@@ -7,7 +7,6 @@ from typing import Any
 from api.problems import HTTP_CODES, STATUS, status_of
 from shared.domain import errors
 
-VERSION = "1.0"
 _ABOUT = """Corral runs a fleet of coding agents behind one HTTP API.
 
 Whatever an agent does becomes one ordered, durable log per session, read over REST, server-sent events and signed
@@ -23,6 +22,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, `crl_…`."},
+        "hook": {"type": "http", "scheme": "bearer", "description": "A hook token, `crh_…`, of one external agent."},
         "key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
     }
     # What flask-smorest describes as its own error form is never sent.

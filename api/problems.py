@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from shared.domain import errors
+from shared.domain import errors, errors_mcp
 from shared.domain.json import JsonObject, JsonValue
 
 MEDIA_TYPE = "application/problem+json"
@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.CorralError], int] = {
     errors.Unauthenticated: 401,
     errors.HistoryRemoved: 410,
     errors.RateLimited: 429,
+    errors_mcp.ForeignHost: 421,
 }
 """A class that is not listed has the status of its nearest listed ancestor."""
 
@@ -131,7 +132,9 @@ def _below(path: tuple[str, ...], name: object) -> tuple[str, ...]:
 def _headers(status: int, details: Mapping[str, JsonValue]) -> Mapping[str, str]:
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="corral"'}
-    if status in {429, 503}:
-        wished = details.get("retry_after_s")
-        return {"Retry-After": str(max(1, round(wished)) if isinstance(wished, int | float) else RETRY_AFTER_S)}
-    return {}
+    if status not in {429, 503}:
+        return {}
+    wished = details.get("retry_after_s")
+    after_s = max(1, round(wished)) if isinstance(wished, int | float) else RETRY_AFTER_S
+    used_up = {"RateLimit": f'"key";r=0;t={after_s}'} if status == 429 else {}
+    return {"Retry-After": str(after_s), **used_up}

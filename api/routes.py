@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
@@ -27,10 +27,12 @@ from api.ratelimit import Limiter
 from api.schemas.fields import NoQuery
 from api.schemas.problem import Problem as ProblemSchema
 from api.wire import AGAIN, WAIT_HEADER, Waiting, scope_of
-from shared.domain.errors import InvalidField, NotFound
+from shared.domain.errors import InvalidField, NotFound, Unauthenticated
+from shared.domain.external import TOKEN_PREFIX, Reporter
 from shared.domain.ids import KeyId, TenantId, is_id
 from shared.domain.json import JsonObject
 from shared.domain.tenant import Caller, Scope
+from shared.operations import external
 from shared.operations.context import Context
 from shared.operations.transaction import Answer, Once, Replayed
 
@@ -52,6 +54,10 @@ class Edge:
     keyring: Keyring
     limiter: Limiter
     redis: redis.Redis
+    link_limiter: Limiter
+    """Counts what needs no key: visits of links."""
+    public_url: str
+    """Where callers reach the API, without a slash at its end."""
     metrics_open: bool = True
     """Whether /metrics asks for no key."""
 
@@ -76,6 +82,11 @@ class Call:
     query: Mapping[str, Any]
     body: Mapping[str, Any]
     headers: Mapping[str, str]
+    form: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of a page: the fields of its form."""
+    address: str = ""
+    """Where the request came from, as far as it can be told."""
+    _reporter: Reporter | None = None
     _key: str | None = None
     _route: str = ""
     _body_hash: str = ""
@@ -84,6 +95,18 @@ class Call:
     def context(self) -> Context:
         """What operations are handed."""
         return self.edge.context
+
+    @property
+    def reporter(self) -> Reporter:
+        """Who reports, on a route that only a hook token opens."""
+        if self._reporter is None:
+            raise Unauthenticated("This needs a hook token.")
+        return self._reporter
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The caller's own name for this request, where it gave one."""
+        return self._key
 
     def id(self, name: str, prefix: str, kind: Callable[[str], Value]) -> Value:
         """The id in the path parameter `name`.
@@ -104,7 +127,7 @@ class Call:
         def render(result: Result) -> Answer:
             made = reply(result)
             text = made.content if isinstance(made.content, str) else made.content.decode()
-            return Answer(made.status, text)
+            return Answer(made.status, text, made.headers)
 
         return Once(self._route, self._key, self._body_hash, render)
 
@@ -130,17 +153,21 @@ class Route:
     replies: Mapping[int, Shown]
     scope: Scope | None
     """What the key must hold; None: no key is asked for."""
+    by_token: bool = False
+    """Whether a hook token lets in too; with `scope` None, it alone does."""
     query: type[ma.Schema] = NoQuery
     body: type[ma.Schema] | None = None
     problems: Mapping[int, str] = field(default_factory=dict)
     waits: Callable[[JsonObject, Mapping[str, Any]], Waiting | None] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers of this route, with what they mean."""
+    is_page: bool = False
+    """Whether people meet it: it answers with HTML and takes a form."""
 
     @property
     def is_repeatable(self) -> bool:
         """Whether an `Idempotency-Key` is taken."""
-        return self.method == "POST"
+        return self.method == "POST" and not self.is_page
 
 
 class StrictParser(FlaskParser):
@@ -207,14 +234,17 @@ def tell(schema: type[ma.Schema], value: object, status: int = 200, **headers: s
 
 def problems_of(route: Route) -> Mapping[int, str]:
     """Every problem status of a route, with the codes it may carry."""
+    if route.is_page:
+        return {413: "`body_too_large`", 500: "`internal_error`"}
     found = {413: "`body_too_large`", 422: "`invalid_request`, `invalid_field`", 500: "`internal_error`"}
-    if route.scope is not None:
+    if route.scope is not None or route.by_token:
         found |= {
             401: "`unauthenticated`",
-            403: f"`forbidden`: the key lacks the scope `{route.scope}`",
             429: "`rate_limited`",
             503: "`database_unavailable`: nothing was changed; repeat the request",
         }
+    if route.scope is not None:
+        found[403] = f"`forbidden`: the key lacks the scope `{route.scope}`"
     if "<" in route.path:
         found[404] = "`not_found`: missing, or another tenant's"
     if route.body is not None:
@@ -247,11 +277,33 @@ def authenticate() -> Caller:
     return caller
 
 
+def authenticate_reporter(token: str) -> None:
+    """Let in who holds a hook token; counts the request as `authenticate` does.
+
+    Raises:
+        Unauthenticated, RateLimited
+    """
+    context = edge().context
+    reporter = external.find_reporter(context.db, context.sealer, token)
+    flask.g.reporter, flask.g.caller = reporter, reporter.caller()
+    if not scope_of(flask.request.environ).get(AGAIN):
+        flask.g.allowance = edge().limiter.take(reporter.id)
+
+
+def _let_in(route: Route) -> None:
+    if route.by_token:
+        token = secret_of(_headers())
+        if route.scope is None or token.startswith(f"{TOKEN_PREFIX}_"):
+            authenticate_reporter(token)
+            return
+    if route.scope is not None:
+        demand(authenticate(), route.scope)
+
+
 def _guarded(route: Route, view: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(view)
     def guarded(**path: str) -> Any:
-        if route.scope is not None:
-            demand(authenticate(), route.scope)
+        _let_in(route)
         if route.body is not None and flask.request.content_length and not flask.request.is_json:
             raise UnsupportedMediaType("Send the body as JSON with `Content-Type: application/json`.")
         return view(**path)
@@ -269,14 +321,20 @@ def _named(view: functools.partial[flask.Response], handler: Handler) -> Callabl
 
 def _answer(route: Route, handler: Handler, given: dict[str, Any]) -> flask.Response:
     query, body = given.pop("query", {}), given.pop("body", {})
-    call = Call(edge(), flask.g.get("caller", NOBODY), given, query, body, _headers())
+    call = Call(
+        edge(), flask.g.get("caller", NOBODY), given, query, body, _headers(), _reporter=flask.g.get("reporter")
+    )
+    if route.is_page:
+        form = flask.request.form.to_dict(flat=False)
+        call = replace(call, form=form, address=flask.request.remote_addr or "")
     if route.is_repeatable and (key := _idempotency_key()) is not None:
         digest = hashlib.sha256(flask.request.get_data()).hexdigest()
         call = replace(call, _key=key, _route=f"{route.method} {flask.request.path}"[:500], _body_hash=digest)
     try:
         reply = handler(call)
     except Replayed as replayed:
-        reply = Reply(replayed.answer.status, replayed.answer.text, headers={"Idempotent-Replayed": "true"})
+        again = replayed.answer
+        reply = Reply(again.status, again.text, headers={**again.headers, "Idempotent-Replayed": "true"})
     response = flask.Response(reply.content, reply.status, dict(reply.headers), content_type=reply.media_type)
     if route.waits is not None and (waiting := route.waits(json.loads(reply.content), query)) is not None:
         response.headers[WAIT_HEADER] = waiting.header()
@@ -308,7 +366,11 @@ def _extras(route: Route, operation: str) -> dict[str, Any]:
         for name, about in words.items()
     ]
     extras: dict[str, Any] = {"operationId": operation, "x-headers": parameters}
-    if route.scope is None:
+    if route.is_page and route.method == "POST":
+        extras["requestBody"] = {"content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}}
+    if route.by_token:
+        extras["security"] = [{"hook": []}, *([] if route.scope is None else [{"bearer": []}, {"key": []}])]
+    elif route.scope is None:
         extras["security"] = []
     else:
         extras["x-scope"] = route.scope.value

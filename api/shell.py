@@ -33,11 +33,14 @@ from api.exchange import (
     too_slow,
     with_body,
 )
+from api.mcp.door import Door
+from api.mcp.options import DoorOptions
 from api.problems import from_status
 from api.routes import Edge
 from api.stream import MEDIA_TYPE, Streams
 from api.waiting import Waiter, wait_s_of
 from api.wire import REQUEST_ID, REQUEST_ID_HEADER, TRANSPORT, request_id
+from shared.domain.external import TOKEN_PREFIX
 from shared.events.tail import Feed, Listen
 from shared.operations import history
 
@@ -52,12 +55,16 @@ class ShellOptions:
 
     threads: int = 16
     body_limit: int = 1024 * 1024
+    hook_body_limit: int = 10 * 1024 * 1024
+    """The same for reports of external agents, which carry whole results of tools."""
     body_s: float = 60.0
     sse_limit: int = 1000
     sse_heartbeat_s: float = 15.0
     proxy_hops: int = 0
     poll_s: float = 2.0
     stall_s: float = 60.0
+    mcp: DoorOptions | None = None
+    """None: MCP is switched off."""
 
 
 class Shell:
@@ -67,7 +74,8 @@ class Shell:
         self._options = options
         self._closing = asyncio.Event()
         self._feed = Feed(edge.context.db, listen, poll_s=options.poll_s)
-        app: Any = make_app(edge, body_limit=options.body_limit, proxy_hops=options.proxy_hops)
+        largest = max(options.body_limit, options.hook_body_limit)
+        app: Any = make_app(edge, body_limit=largest, proxy_hops=options.proxy_hops)
         self._flask = cast("App", WSGIMiddleware(app, workers=options.threads))
         last_seq = partial(history.last_seq, edge.context)
         self._waiter = Waiter(self._flask, self._feed, last_seq, self._closing)
@@ -79,11 +87,13 @@ class Shell:
             heartbeat_s=options.sse_heartbeat_s,
             stall_s=options.stall_s,
         )
+        self._mcp = None if options.mcp is None else Door(edge, self._feed, self._closing, options.mcp)
         self._starlette = Starlette(
             routes=[
                 # Answered on the loop: liveness must not depend on a free thread.
                 Route("/healthz", _healthz, methods=["GET"]),
                 Route("/v1/sessions/{session_id}/events", _Endpoint(self._events)),
+                *_mcp_routes(self._mcp),
                 Mount("/", _Endpoint(self._hand_on)),
             ],
             lifespan=self._lifespan,
@@ -113,7 +123,7 @@ class Shell:
             await self._hand_on(scope, receive, send)
 
     async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        limit = self._options.body_limit
+        limit = self._body_limit(scope)
         try:
             body = await read_body(scope, receive, limit, self._options.body_s)
         except BodyTooLarge:
@@ -135,13 +145,24 @@ class Shell:
             # Bytes in the query that are no ASCII: only a client that does not escape sends them.
             await send_problem(scope, send, from_status(400, "The request line must be ASCII; percent-encode it."))
 
+    def _body_limit(self, scope: Scope) -> int:
+        # Only who shows something like a hook token may make this process hold ten times as much.
+        shows_token = f" {TOKEN_PREFIX}_" in headers_of(scope).get("authorization", "")
+        is_report = shows_token and scope["path"].startswith("/v1/hooks/")
+        return self._options.hook_body_limit if is_report else self._options.body_limit
+
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             feeding = group.create_task(self._keep_feeding())
+            serving = None if self._mcp is None else group.create_task(self._mcp.run())
             yield
             self.close()
+            if serving is not None:
+                serving.cancel()
             feeding.cancel()
+        if self._mcp is not None:
+            self._mcp.close()
         self._feed.close()
 
     async def _keep_feeding(self) -> None:
@@ -161,6 +182,16 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._serve(scope, receive, send)
+
+
+def _mcp_routes(door: Door | None) -> list[Route]:
+    if door is None:
+        return []
+    return [
+        Route("/mcp", _Endpoint(door.streamable)),
+        Route("/sse", _Endpoint(door.stream), methods=["GET"]),
+        Route("/messages", _Endpoint(door.message)),
+    ]
 
 
 async def _healthz(_: Request) -> JSONResponse:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 import marshmallow as ma
@@ -19,7 +20,7 @@ from api.ratelimit import Allowance
 from api.routes import Edge
 from api.schemas.history import EventsQuery
 from api.wire import TRANSPORT
-from shared.domain.errors import CorralError, InvalidField, NotFound, StreamsFull, Unavailable
+from shared.domain.errors import CorralError, InvalidField, NotFound, StreamsFull, Unauthenticated, Unavailable
 from shared.domain.event import EventType
 from shared.domain.ids import SessionId, is_id
 from shared.domain.tenant import Scope as KeyScope
@@ -29,12 +30,16 @@ from shared.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
+Found = TypeVar("Found")
+
 MEDIA_TYPE: Final = "text/event-stream"
 STALL_S: Final = 60.0
 """A reader whose connection takes nothing for this long is cut off; it goes on from its last event when it returns."""
 _PIECE: Final = 64 * 1024
 """Characters handed to the connection at once; it is asked for room between two pieces."""
 _STORE_AWAY_S: Final = 1.0
+_TRUSTED_S: Final = 2.0
+"""Before a stream sends anything later than this after its key was looked at, the key is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Opening:
     after: int
     types: Collection[str]
     allowance: Allowance | None
+    secret: str = field(repr=False)
+    """The reader's key: it may be revoked while the stream is open."""
 
 
 class Streams:
@@ -93,7 +100,8 @@ class Streams:
 
     def _opening(self, scope: Scope) -> Opening:
         headers = headers_of(scope)
-        caller = self._edge.keyring.caller(secret_of(headers))
+        secret = secret_of(headers)
+        caller = self._edge.keyring.caller(secret)
         allowance = self._edge.limiter.take(caller.key)
         demand(caller, KeyScope.READ)
         session = scope["path_params"]["session_id"]
@@ -104,7 +112,7 @@ class Streams:
         if after is None:
             after = query["after"] if query["cursor"] is None else query["cursor"]
         begin = history.begin(self._edge.context, caller, SessionId(session), after)
-        return Opening(SessionId(session), begin, frozenset(query["types"]), allowance)
+        return Opening(SessionId(session), begin, frozenset(query["types"]), allowance, secret)
 
     async def _run(self, scope: Scope, opening: Opening, receive: Receive, send: Send) -> None:
         headers = {"content-type": f"{MEDIA_TYPE}; charset=utf-8", "x-accel-buffering": "no"}
@@ -126,23 +134,43 @@ class Streams:
             # Readers that a restart threw out must not all come back in the same moment.
             await self._put(send, f"retry: {1000 + secrets.randbelow(2000)}\n\n")
             async with self._feed.follow(opening.session, opening.after) as tail:
-                while not await self._step(tail, opening.types, send):
-                    pass
+                await self._follow(opening, tail, send)
             await send({"type": "http.response.body", "body": b""})
         except TimeoutError:
             metrics.STREAMS_CUT.labels(reason="stalled").inc()
             log.info("stream.stalled", session=opening.session)
             _abort(scope)
+        except Unauthenticated:
+            # Back with the same key, the reader is told so in words.
+            metrics.STREAMS_CUT.labels(reason="revoked").inc()
+            await send({"type": "http.response.body", "body": b""})
 
-    async def _step(self, tail: Tail, types: Collection[str], send: Send) -> bool:
-        """Send what is there, or a heartbeat; True when the session has ended."""
-        try:
-            items = await tail.next(self._heartbeat_s, self._feed.pool)
-        except Unavailable:
-            # The reader keeps its place; it is told nothing until the store is back.
-            await self._put(send, ": the store is away\n\n")
-            await asyncio.sleep(_STORE_AWAY_S)
-            return False
+    async def _follow(self, opening: Opening, tail: Tail, send: Send) -> None:
+        """Send what there is until the session has ended.
+
+        Raises:
+            Unauthenticated: the reader's key was revoked, or has expired.
+        """
+        trusted_until = time.monotonic() + _TRUSTED_S
+        is_over = False
+        while not is_over:
+            items = await self._patiently(send, lambda: tail.next(self._heartbeat_s, self._feed.pool))
+            if time.monotonic() >= trusted_until:
+                await self._patiently(send, lambda: asyncio.to_thread(self._edge.keyring.caller, opening.secret))
+                trusted_until = time.monotonic() + _TRUSTED_S
+            is_over = await self._tell(items, opening.types, send)
+
+    async def _patiently(self, send: Send, look: Callable[[], Awaitable[Found]]) -> Found:
+        """What `look` finds; while the store is away the reader keeps its place and is told nothing but that."""
+        while True:
+            try:
+                return await look()
+            except Unavailable:
+                await self._put(send, ": the store is away\n\n")
+                await asyncio.sleep(_STORE_AWAY_S)
+
+    async def _tell(self, items: Sequence[Item], types: Collection[str], send: Send) -> bool:
+        """Send these, or a heartbeat; True when the session has ended."""
         if not items:
             await self._put(send, ": ping\n\n")
         for piece in _pieces(item for item in items if not types or item.type in types):

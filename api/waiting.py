@@ -8,9 +8,8 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from api.exchange import App, Held, Message, Receive, Scope, Send, disconnected
-from api.wire import AGAIN, UNTIL_DONE, WAIT_HEADER, Waiting, read_waiting
+from api.wire import AGAIN, NO_NEWS, UNTIL_DONE, WAIT_HEADER, Waiting, read_waiting
 from shared.domain.errors import Unavailable
-from shared.domain.event import EventType
 from shared.domain.ids import SessionId
 from shared.events.tail import Feed, Item, Tail
 from shared.telemetry import metrics
@@ -20,21 +19,6 @@ _LOOK_S: Final = 5.0
 """However quiet the log, Flask is asked again after this long: not every change of state is an event."""
 _PAUSE_S: Final = 0.1
 """Least time between two repetitions: a flood of events must not become a flood of requests."""
-_NO_NEWS: Final = frozenset(
-    {
-        EventType.MESSAGE_CHUNK,
-        EventType.THINKING_CHUNK,
-        EventType.TOOL_OUTPUT_CHUNK,
-        EventType.TOOL_CALL,
-        EventType.TOOL_RESULT,
-        EventType.MESSAGE,
-        EventType.USAGE,
-        EventType.NOTICE,
-        EventType.PLAN_UPDATE,
-        EventType.FILE_CHANGED,
-    }
-)
-"""Events that change no state; only a reader of lines waits for them."""
 
 
 def wait_s_of(scope: Scope) -> float:
@@ -127,7 +111,7 @@ class Waiter:
 
 
 def _matters(item: Item, waiting: Waiting) -> bool:
-    return item.type not in _NO_NEWS or waiting.state.startswith("line")
+    return item.type not in NO_NEWS or waiting.state.startswith("line")
 
 
 def _repetition(scope: Scope, waiting: Waiting) -> Scope:

@@ -6,7 +6,12 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from shared.domain.event import EventType
+
+VERSION = "1.0"
+"""Of the contract, told by the OpenAPI document and to MCP clients."""
 
 REQUEST_ID_HEADER = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -29,8 +34,28 @@ REQUEST_ID = "corral.request_id"
 TRANSPORT = "corral.transport"
 """Key of the ASGI scope with the connection's transport, where the server lets us see it."""
 
+GUEST = "corral.guest"
+"""Key of the ASGI scope with who asks, where a door of the shell has let them in."""
+
 UNTIL_DONE = "open"
 """The state of what a caller waits to be over, whatever other states it passes."""
+
+
+NO_NEWS: Final = frozenset(
+    {
+        EventType.MESSAGE_CHUNK,
+        EventType.THINKING_CHUNK,
+        EventType.TOOL_OUTPUT_CHUNK,
+        EventType.TOOL_CALL,
+        EventType.TOOL_RESULT,
+        EventType.MESSAGE,
+        EventType.USAGE,
+        EventType.NOTICE,
+        EventType.PLAN_UPDATE,
+        EventType.FILE_CHANGED,
+    }
+)
+"""Events that change no state; only a reader of lines waits for them."""
 
 
 @dataclass(frozen=True, slots=True)

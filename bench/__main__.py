@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import report, scenarios
+from bench.asks import asks
 from bench.doorbell import doorbell
+from bench.mcp import mcp
 from bench.report import Desk, Figure
 from shared.store.migrate import upgrade
 from tests.fixtures.fleet import FAST, running
@@ -60,7 +62,7 @@ def measure(kind: str, only: list[str], scale: float, figures: list[Figure]) -> 
                 client=fleet.client(),
                 scale=scale,
             )
-            for scenario in (doorbell, *scenarios.ALL):
+            for scenario in (doorbell, asks, mcp, *scenarios.ALL):
                 if not only or scenario.__name__ in only:
                     asyncio.run(scenario(bench, Desk(scenario.__name__, kind, figures)))
     finally:

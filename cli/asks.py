@@ -57,6 +57,8 @@ def _subject(event: Mapping[str, Any]) -> str:
     data = event["data"]
     match event["type"]:
         case "permission_request":
+            if data.get("checkpoint"):
+                return "shall this prompt run?"
             return plain(f"may the agent use {data.get('tool_name')}?")
         case "question":
             return plain(" ".join(str(one["question"]) for one in data.get("questions", ())))
@@ -80,6 +82,10 @@ def _first_label(question: Mapping[str, Any]) -> str:
 
 
 def _permission(data: Mapping[str, Any]) -> Answer:
+    if data.get("checkpoint"):
+        _say("\nShall this prompt run?", bold=True)
+        _say(indented(str(data["input"].get("text"))))
+        return {"decision": "allow" if click.confirm("run it?", default=True, err=True) else "deny"}
     _say(f"\nMay the agent use {data.get('tool_name')}?", bold=True)
     _say(indented(json.dumps(data.get("input"), ensure_ascii=False, indent=2)))
     choice = click.prompt(

@@ -30,8 +30,7 @@ def start(home: Home, port: int | None) -> str:
     if (pid := home.occupant()) is not None:
         raise click.ClickException(f"Corral already runs on {home.root} (process {pid}).")
     home.url.unlink(missing_ok=True)
-    command = [sys.executable, "-P", "-m", "cli.main", "up", "--home", str(home.root)]
-    # The log tells the first API key, as the terminal would.
+    command = [sys.executable, "-P", "-m", "cli.main", "up", "--hide-key", "--home", str(home.root)]
     with os.fdopen(os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         begins_at = log.tell()
         process = subprocess.Popen(

@@ -30,7 +30,8 @@ HELP = """\
 corral-demo-agent speaks JSON lines over stdin and stdout; see docs/agents/demo.md.
 
   --session-id=<id>          start a conversation under this id (random where absent)
-  --resume=<id>              go on with a conversation whose transcript is under $HOME/.corral-demo
+  --resume=<id>              go on with a conversation whose transcript is under $HOME/.corral-demo; with
+                             --session-id go on with a copy of it under that id
   --mode=<mode>              interactive (default), accept_edits, plan or bypass
   --model=<name>             a name it answers to
   --allow-bypass             take a change to bypass mode
@@ -103,17 +104,21 @@ def make_agent(given: dict[str, str]) -> Agent:
         UsageError: an option has a value that cannot be taken.
         OSError: HOME cannot be written.
     """
-    resumed = given.get("--resume")
-    session_id = resumed or given.get("--session-id") or f"demo-{os.urandom(8).hex()}"
-    settings = _settings(given)
-    if not is_session_id(session_id) and resumed is None:
+    resumed, settings = given.get("--resume"), _settings(given)
+    session_id = given.get("--session-id") or resumed or f"demo-{os.urandom(8).hex()}"
+    if not is_session_id(session_id) and session_id != resumed:
         raise UsageError(f"{session_id!r} is no session id; letters, digits, - and _ make one")
-    memory = Memory(Path(os.environ.get("HOME") or ".") / FOLDER, session_id)
+    folder = Path(os.environ.get("HOME") or ".") / FOLDER
+    memory = Memory(folder, session_id)
     if resumed is None:
         memory.start()
-    else:
-        memory.resume()
-    return Agent(Wire(), memory, settings, unknown=resumed is not None and not memory.resumed)
+        return Agent(Wire(), memory, settings)
+    known = Memory(folder, resumed)
+    known.resume()
+    agent = Agent(Wire(), known if session_id == resumed else memory, settings, unknown=not known.resumed)
+    if agent.memory is memory and known.resumed:
+        agent.copy(known)
+    return agent
 
 
 def _settings(given: dict[str, str]) -> Settings:

@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,13 +18,16 @@ from cli import background
 from cli.edge import first_line
 from cli.home import Home
 from cli.up import redis_program
+from shared.agents.driver import Driver
 from shared.agents.registry import DRIVERS
+from shared.domain import versions
 from shared.domain.errors import Unavailable
 from shared.redis import connect
 from shared.settings import Settings
 from shared.store import migrate
 from shared.store.database import DatabaseError
-from workers.host.locate import probe
+from workers.host import environment
+from workers.host.locate import Readiness, probe
 
 
 class Mark(StrEnum):
@@ -55,11 +58,38 @@ def examine(settings: Settings, home: Home) -> Iterator[Finding]:
     yield _disk(Path(settings.worker.volume or home.workspaces))
     yield from (_folder(Path(folder)) for folder in settings.worker.allowed_folders)
     for driver in DRIVERS.values():
-        found = probe(driver, settings.agent_commands)
-        if found.is_ready:
-            yield Finding(Mark.GOOD, f"agent {driver.name}: {found.version or 'ready'}")
-        else:
-            yield Finding(Mark.WARNING, f"agent {driver.name} is not ready", found.problem or "")
+        given = environment.given(settings.environ, settings.child_env)
+        yield from _agent(driver, probe(driver, settings.agent_commands, given))
+        yield from _models(driver, settings.agent_models)
+
+
+def _agent(driver: Driver, found: Readiness) -> Iterator[Finding]:
+    if not found.is_ready:
+        yield Finding(Mark.WARNING, f"agent {driver.name} is not ready", found.problem or "")
+        return
+    where = f", {found.command[0]}" if found.command else ""
+    yield Finding(Mark.GOOD, f"agent {driver.name}: {found.version or 'ready'}{where}")
+    profile = driver.abilities.profile
+    if profile.tested is not None and versions.is_within(found.version, profile.tested) is False:
+        oldest, newest = profile.tested
+        yield Finding(
+            Mark.WARNING,
+            f"agent {driver.name}: this version was not tried with this release of Corral",
+            f"Versions {oldest} to {newest} were. It will most likely work; tell us where it does not.",
+        )
+    if found.logged_in is False and profile.login is not None:
+        ways = [f"CHILD_ENV_{name}" for name in profile.login.variables]
+        ways += [f"~/{name}" for name in profile.login.files]
+        yield Finding(
+            Mark.WARNING,
+            f"agent {driver.name} finds no account",
+            f"Give it one of {', '.join(ways)}; or let each session bring its own in `env`.",
+        )
+
+
+def _models(driver: Driver, bounds: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    if driver.name in bounds:
+        yield Finding(Mark.GOOD, f"agent {driver.name} may be asked for {', '.join(bounds[driver.name])} alone")
 
 
 def _running(home: Home) -> Finding:

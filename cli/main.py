@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cli import home as homes
-from cli import sessions
+from cli import hooks, sessions
 from cli.edge import Edge
 from cli.options import home_option, load_settings, port_option
 from cli.secrecy import hide_from_agents
@@ -32,7 +32,8 @@ def main() -> None:
 @main.command()
 @home_option
 @port_option
-def up(home_path: str, port: int | None) -> None:
+@click.option("--hide-key", is_flag=True, help="Do not print the API key; it is in DIR/api_key.")
+def up(home_path: str, port: int | None, *, hide_key: bool) -> None:
     """Run everything on this machine, in the foreground.
 
     Where nothing is configured it brings its own Redis and SQLite. It prints the URL and, the first time, an API key,
@@ -47,7 +48,7 @@ def up(home_path: str, port: int | None) -> None:
         environ = {**read_dotenv(Path(".env")), **os.environ}
         plan = ups.make_plan(settings, home, environ, port)
         ups.require_port(plan)
-        asyncio.run(ups.run(plan, settings))
+        asyncio.run(ups.run(plan, settings, hide_key=hide_key))
 
 
 @main.command()
@@ -244,7 +245,7 @@ def require(settings: Settings) -> Settings:
     return settings
 
 
-for command in (sessions.run, sessions.listed, sessions.logs, sessions.terminate):
+for command in (sessions.run, sessions.listed, sessions.logs, sessions.terminate, hooks.hooks):
     main.add_command(command)
 
 

@@ -138,18 +138,33 @@ def connect(home: Home) -> Client:
     Raises:
         ClickException: neither is there.
     """
-    url = os.environ.get("CORRAL_URL") or (home.url.read_text().strip() if home.url.exists() else "")
+    url = address(home)
     key = os.environ.get("CORRAL_KEY") or (home.api_key.read_text().strip() if home.api_key.exists() else "")
-    if not url:
-        raise click.ClickException(f"Corral does not run on {home.root}. Start it with `corral up`, or set CORRAL_URL.")
     if not key:
         raise click.ClickException("There is no API key: set CORRAL_KEY.")
     if not (key.isascii() and key.isprintable()):
         raise click.ClickException("CORRAL_KEY is no API key: those begin with crl_.")
-    client = Client(url.rstrip("/"), key)
+    return client(url, key)
+
+
+def address(home: Home) -> str:
+    """Where the API is that `CORRAL_URL` names, else the one of the `corral up` of this home.
+
+    Raises:
+        ClickException: neither is there.
+    """
+    url = os.environ.get("CORRAL_URL") or (home.url.read_text().strip() if home.url.exists() else "")
+    if not url:
+        raise click.ClickException(f"Corral does not run on {home.root}. Start it with `corral up`, or set CORRAL_URL.")
+    return url.rstrip("/")
+
+
+def client(url: str, key: str) -> Client:
+    """A client of the API at `url` as one key."""
+    made = Client(url.rstrip("/"), key)
     # A proxy of the environment leads away from this machine.
-    client.http.trust_env = not _is_local(url)
-    return client
+    made.http.trust_env = not _is_local(url)
+    return made
 
 
 def _is_local(url: str) -> bool:

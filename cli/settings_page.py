@@ -41,6 +41,11 @@ def as_markdown() -> str:
             "| `CORRAL_<AGENT>_COMMAND` | An agent's program, with arguments if need be (`CORRAL_CLAUDE_COMMAND`, …); "
             "found on `PATH` where unset. |"
         ),
+        (
+            "| `CORRAL_<AGENT>_MODELS` | Models a session may ask an agent for, as patterns with commas between them "
+            "(`CORRAL_CLAUDE_MODELS=sonnet,claude-haiku-*`); any where unset. What an agent takes by itself is its own "
+            "default. |"
+        ),
         "| `CHILD_ENV_X=v` | Agents get `X=v`. Of the server's own environment only an allow-list passes. |",
         "",
     ]

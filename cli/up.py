@@ -196,7 +196,7 @@ def banner(plan: Plan, key: str | None) -> str:
     return f"""
 Corral is up at {plan.url}   (Ctrl-C stops it; its state is in {plan.home.root})
 
-  API key   {f"{key}   (shown only now)" if key else "made at the first start"}
+  API key   {f"{key}   (shown only now)" if key else "not shown"}
             kept in {plan.home.api_key}
   Docs      {plan.url}/docs
 
@@ -226,7 +226,7 @@ def _home_option(home: Home) -> str:
     return "" if home == find_home(DEFAULT) else f" --home {shlex.quote(str(home.root))}"
 
 
-async def run(plan: Plan, settings: Settings) -> None:
+async def run(plan: Plan, settings: Settings, *, hide_key: bool = False) -> None:
     """Run everything until SIGINT, SIGTERM, or the terminal is closed. Within `plan.home.occupied()`.
 
     Raises:
@@ -236,7 +236,8 @@ async def run(plan: Plan, settings: Settings) -> None:
     plan.home.url.unlink(missing_ok=True)
     _close_to_others(plan)
     upgrade(plan.env["CORRAL_DATABASE_URL"])
-    key = first_key(plan)
+    made = first_key(plan)
+    key = None if hide_key else made
     supervisor = Supervisor(parts_of(plan, settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import context
 
-from shared.store.tables import metadata
+from shared.store.usage_tables import metadata
 
 
 def _run(connection: sa.Connection) -> None:

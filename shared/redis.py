@@ -16,7 +16,7 @@ from redis.retry import Retry
 # |---|---|---|---|---|
 # | `ev:<session>` | pub/sub channel | - | worker, API | API, chat |
 # | `dlv` | pub/sub channel | - | worker, API | delivery |
-# | `rl:<key id>` | string (GCRA time) | two periods | API | API |
+# | `rl:<key id>`, `rl:link:<hash>`, `rl:address:<ip>` | string (GCRA time) | two periods | API | API |
 # | `start`, `wk.<worker>` | lists (Celery queues) | until taken | API, worker | worker |
 EVENTS_PREFIX: Final = "ev:"
 DELIVERY_CHANNEL: Final = "dlv"

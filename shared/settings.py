@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from shared.domain import parsing
+from shared.domain import parsing, prices
+from shared.domain.prices import PriceTable
 
 T = TypeVar("T")
 
@@ -99,10 +100,16 @@ class Api:
         "CORRAL_PUBLIC_URL",
         "",
         "Where callers reach the API; used in links. Derived from host and port where unset.",
-        str,
+        parsing.url("http://", "https://"),
     )
     threads: int = _setting("CORRAL_API_THREADS", 16, "Threads that run the synchronous part.", int)
     body_limit: int = _setting("CORRAL_BODY_LIMIT", 1024 * 1024, "Largest request body, bytes.", int)
+    hook_body_limit: int = _setting(
+        "CORRAL_HOOK_BODY_LIMIT", 10 * 1024 * 1024, "The same for reports of external agents.", int
+    )
+    scrub_secrets: bool = _setting(
+        "CORRAL_SCRUB_SECRETS", True, "Mask secrets in reports of external agents before they are stored.", parsing.flag
+    )
     sse_limit: int = _setting("CORRAL_SSE_LIMIT", 1000, "Event streams one API process serves at once.", int)
     sse_heartbeat_s: float = _setting(
         "CORRAL_SSE_HEARTBEAT_S", 15.0, "Seconds between heartbeats of a quiet stream.", float
@@ -110,12 +117,51 @@ class Api:
     rate_limit: int = _setting(
         "CORRAL_RATE_LIMIT", 6000, "Requests a key may make a minute; 0 switches the limit off.", int
     )
+    link_rate_limit: int = _setting(
+        "CORRAL_LINK_RATE_LIMIT",
+        60,
+        "Requests a minute that one link to an ask takes, and that one address may make to links that do not exist; "
+        "0 switches the limit off.",
+        int,
+    )
     metrics_open: bool = _setting(
         "CORRAL_METRICS_OPEN", True, "Serve /metrics without a key. Switch off where the port is public.", parsing.flag
     )
     proxy_hops: int = _setting(
         "CORRAL_PROXY_HOPS", 0, "How many reverse proxies in front may be believed about X-Forwarded-For.", int
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Mcp:
+    """MCP, served by the API process at /mcp and /sse."""
+
+    heading: ClassVar[str] = "MCP"
+    tools: tuple[str, ...] = _setting(
+        "CORRAL_MCP_TOOLS",
+        ("corral",),
+        "Families of tools (`corral`, `pokeclaw`, `poke`) or single tools that clients see, comma separated; "
+        "`none` switches MCP off.",
+        parsing.texts,
+    )
+    agent: str = _setting(
+        "CORRAL_MCP_AGENT", "claude", "Agent of a session that an MCP client starts without naming one.", str
+    )
+    hosts: tuple[str, ...] = _setting(
+        "CORRAL_MCP_HOSTS",
+        (),
+        "Host headers MCP is served under besides localhost and the one of CORRAL_PUBLIC_URL (comma separated; "
+        "`name:*` for any port, `*` for every host).",
+        parsing.texts,
+    )
+    origins: tuple[str, ...] = _setting(
+        "CORRAL_MCP_ORIGINS",
+        (),
+        "Origins of pages that may use MCP besides those of localhost (comma separated; `*` for every page).",
+        parsing.texts,
+    )
+    threads: int = _setting("CORRAL_MCP_THREADS", 8, "Threads that run tools.", int)
+    streams: int = _setting("CORRAL_MCP_STREAMS", 200, "Streams of the older transport one API process serves.", int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +184,13 @@ class Worker:
         (),
         "Existing folders (comma separated) sessions may be opened on, with all beneath them. "
         "Corral never deletes them.",
+        parsing.texts,
+    )
+    attach_folders: tuple[str, ...] = _setting(
+        "CORRAL_ATTACH_FOLDERS",
+        (),
+        "Folders (comma separated) with transcripts of agents that ran outside of Corral, such as ~/.claude/projects. "
+        "Whoever knows a conversation's id may have a session go on with it. The API needs it set as well.",
         parsing.texts,
     )
     internal_host: str = _setting(
@@ -194,6 +247,12 @@ class Limits:
         60.0,
         "An agent that is not ready within this time is ended; its session fails to start.",
         float,
+    )
+    heartbeat_s: float | None = _setting(
+        "CORRAL_HEARTBEAT_S",
+        14400.0,
+        "An external session that reports nothing for this long ends heartbeat_lost. Empty: never.",
+        parsing.maybe_number,
     )
     queue: int = _setting("CORRAL_QUEUE_LIMIT", 100, "Prompts that may wait in one session's line.", int)
 
@@ -270,18 +329,48 @@ class Delivery:
     )
 
 
+def _prices(value: str) -> PriceTable:
+    if value.lstrip().startswith("{"):
+        return prices.parse(value)
+    try:
+        text = Path(value).expanduser().read_text(encoding="utf-8")
+    except OSError as problem:
+        msg = f"the file cannot be read: {problem.strerror}"
+        raise ValueError(msg) from problem
+    return prices.parse(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What turns cost."""
+
+    heading: ClassVar[str] = "Usage"
+    prices: PriceTable = _setting(
+        "CORRAL_PRICES",
+        PriceTable(),
+        "Prices for agents that tell only tokens: a JSON or TOML file, or the JSON itself. US dollars for a million "
+        'tokens by pattern of the model, the first that fits: `{"gpt-5*": {"input": 1.25, "output": 10}}`; '
+        "`cache_read` and `cache_write` where they differ from `input`.",
+        _prices,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The tree."""
 
     core: Core
     api: Api
+    mcp: Mcp
     worker: Worker
     limits: Limits
     times: Times
     delivery: Delivery
+    usage: Usage
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
+    agent_models: Mapping[str, tuple[str, ...]]
+    """`CORRAL_<AGENT>_MODELS`, by lower-case agent name: patterns of models that may be asked for."""
     child_env: Mapping[str, str]
     """`CHILD_ENV_X=v` as `X: v`: what agents get beyond the allow-list."""
     environ: Mapping[str, str]
@@ -294,10 +383,12 @@ class Settings:
 GROUPS: Mapping[str, type[Any]] = {
     "core": Core,
     "api": Api,
+    "mcp": Mcp,
     "worker": Worker,
     "limits": Limits,
     "times": Times,
     "delivery": Delivery,
+    "usage": Usage,
 }
 
 
@@ -320,7 +411,9 @@ def _read_group(group: type[T], environ: Mapping[str, str]) -> T:
 
 def _use_of(group: type[Any], name: str) -> str:
     hint = get_type_hints(group)[name]
-    return {str: "used", Secret: "used", bool: "used", int: "read as a whole number"}.get(hint, "read as a number")
+    return {str: "used", Secret: "used", bool: "used", PriceTable: "used", int: "read as a whole number"}.get(
+        hint, "read as a number"
+    )
 
 
 def read(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = None) -> Settings:
@@ -331,13 +424,19 @@ def read(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = None
     """
     merged = {**(read_dotenv(dotenv) if dotenv else {}), **(os.environ if environ is None else environ)}
     groups = {name: _read_group(group, merged) for name, group in GROUPS.items()}
-    commands = {
-        name.removeprefix("CORRAL_").removesuffix("_COMMAND").lower(): value
-        for name, value in merged.items()
-        if name.startswith("CORRAL_") and name.endswith("_COMMAND") and value
-    }
+    commands = _by_agent(merged, "COMMAND")
+    models = {agent: parsing.texts(value) for agent, value in _by_agent(merged, "MODELS").items()}
     child = {name.removeprefix("CHILD_ENV_"): value for name, value in merged.items() if name.startswith("CHILD_ENV_")}
-    return Settings(**groups, agent_commands=commands, child_env=child, environ=merged)
+    return Settings(**groups, agent_commands=commands, agent_models=models, child_env=child, environ=merged)
+
+
+def _by_agent(environ: Mapping[str, str], what: str) -> dict[str, str]:
+    """What is set as `CORRAL_<AGENT>_<what>`, by lower-case agent name."""
+    return {
+        name.removeprefix("CORRAL_").removesuffix(f"_{what}").lower(): value
+        for name, value in environ.items()
+        if name.startswith("CORRAL_") and name.endswith(f"_{what}") and value
+    }
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

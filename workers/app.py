@@ -23,7 +23,6 @@ from shared.channel.publisher import Publisher
 from shared.domain.addresses import AddressRules
 from shared.domain.errors import Conflict, NotFound
 from shared.domain.ids import Incarnation, SessionId, mint_incarnation
-from shared.domain.json import JsonObject
 from shared.domain.lapse import LapseObserver
 from shared.domain.session import Limits, SessionStatus
 from shared.operations.context import Context
@@ -40,7 +39,7 @@ from shared.workspaces.kind import Place, Volume
 from shared.workspaces.remote import RemoteFiles
 from shared.workspaces.volume import open_volume
 from workers import steps
-from workers.host import files, locate
+from workers.host import environment, files, locate
 from workers.host.host import Host
 from workers.host.orphans import kill_all_marked
 from workers.host.processes import Warden
@@ -189,9 +188,8 @@ class WorkerProcess:
         threading.Thread(target=self._tell_agents, name="agents", daemon=True).start()
 
     def _tell_agents(self) -> None:
-        found: JsonObject = {
-            driver.name: locate.probe(driver, self._settings.agent_commands).as_json() for driver in DRIVERS.values()
-        }
+        given = environment.given(self._settings.environ, self._settings.child_env)
+        found = locate.probe_all(DRIVERS.values(), self._settings.agent_commands, given)
         while not self._membership.tell_agents(found):
             if self._left.wait(_TELL_S):
                 return
@@ -318,6 +316,8 @@ class WorkerProcess:
             environ=self._settings.environ,
             child_env=self._settings.child_env,
             allow_bypass=worker.allow_bypass,
+            attach_folders=tuple(Path(folder).expanduser() for folder in worker.attach_folders),
+            prices=self._settings.usage.prices,
         )
 
     def _locate(self, session: SessionId) -> Place | None:
@@ -328,7 +328,7 @@ class WorkerProcess:
         if head is None or row is None or head.volume_id != self._who.volume.id:
             return None
         try:
-            return kinds.find(row.spec.workspace_kind).open(session, row.spec.workspace, self._who.volume)
+            return kinds.find(row.spec.workspace_kind).find(session, row.spec.workspace, self._who.volume)
         except NotFound:
             return None
 
@@ -366,11 +366,13 @@ def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell
         limits=Limits(idle_s=named.idle_s, lifetime_s=named.lifetime_s, turn_s=named.turn_s, start_s=named.start_s),
         queue_limit=named.queue,
         allow_bypass=settings.worker.allow_bypass,
+        finds_transcripts=bool(settings.worker.attach_folders),
         agents={name: driver.abilities for name, driver in DRIVERS.items()},
         kinds=kinds.KINDS,
         files=RemoteFiles(signed.key_of(str(settings.core.secret_key))),
         folders=who.volume.allowed_roots,
         webhook_rules=AddressRules.read(settings.delivery.allow, settings.delivery.ports),
+        models=settings.agent_models,
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.paging import page
-from api.resources.sessions import wish_of as session_wish_of
 from api.routes import Call, Reply, Route, Routes, Shown, tell
 from api.schemas.batches import (
     BatchesQuery,
@@ -18,6 +17,7 @@ from api.schemas.batches import (
     fields_of,
     item_fields,
 )
+from api.schemas.session_wish import wish_of as session_wish_of
 from shared.domain.batch import Batch, BatchStatus, ItemKind, ItemStatus
 from shared.domain.ids import BatchId, SessionId
 from shared.domain.tenant import Scope

@@ -14,13 +14,13 @@ from api.schemas.fleet import (
     KeyPage,
     MeView,
     WorkerPage,
+    agent_fields,
 )
 from api.schemas.paging import PageQuery
 from shared.domain.errors import NotFound, UnknownAgent
 from shared.domain.ids import KeyId
 from shared.domain.tenant import ApiKey, Scope
 from shared.operations import fleet, keys
-from shared.operations.fleet import AgentState
 from shared.operations.keys import MadeKey, NewKey
 
 routes = Routes("fleet", "What there is: agents, workers, keys, and who you are.")
@@ -36,7 +36,9 @@ def get_me(call: Call) -> Reply:
 @routes.add(Route("GET", "/v1/agents", replies={200: Shown(AgentPage, "Agents, by name.")}, scope=Scope.READ))
 def list_agents(call: Call) -> Reply:
     """Every agent, what it can do, and which workers are ready for it."""
-    return tell(AgentPage, page([_agent(state) for state in fleet.agents(call.context)], None))
+    is_operator = Scope.ADMIN in call.caller.scopes
+    shown = [agent_fields(state, is_operator=is_operator) for state in fleet.agents(call.context)]
+    return tell(AgentPage, page(shown, None))
 
 
 @routes.add(Route("GET", "/v1/agents/<name>", replies={200: Shown(AgentView, "The agent.")}, scope=Scope.READ))
@@ -44,7 +46,8 @@ def get_agent(call: Call) -> Reply:
     """One agent."""
     name = call.path["name"]
     try:
-        return tell(AgentView, _agent(fleet.agent(call.context, name)))
+        state = fleet.agent(call.context, name)
+        return tell(AgentView, agent_fields(state, is_operator=Scope.ADMIN in call.caller.scopes))
     except UnknownAgent as problem:
         # In a path an unknown name is a missing thing; in a body it is a wrong word.
         raise NotFound("agent", name[:64]) from problem
@@ -107,19 +110,6 @@ def revoke_key(call: Call) -> Reply:
     keys.revoke(call.context, call.caller, call.id("key_id", "key", KeyId))
     call.edge.keyring.forget()
     return Reply(204, "")
-
-
-def _agent(state: AgentState) -> dict[str, Any]:
-    return {
-        "name": state.name,
-        "ready": bool(state.readiness.workers),
-        "workers": list(state.readiness.workers),
-        "version": state.readiness.version,
-        "problem": state.readiness.problem,
-        "modes": sorted(state.abilities.modes),
-        "commands": sorted(state.abilities.commands),
-        "abilities": state.abilities_shown(),
-    }
 
 
 def _fields(row: object) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def accepted(placed: Placed) -> Reply:
         query=WaitQuery,
         body=SendPrompt,
         problems={
-            409: "`session_busy` (with `when_busy: reject`), `queue_full`, `session_ended`",
+            409: "`session_busy` (with `when_busy: reject`), `queue_full`, `session_ended`, `budget_exhausted`",
             422: "`unsupported` (with `when_busy: steer`)",
         },
         waits=waits_for_turn,
@@ -55,6 +55,8 @@ def send_prompt(call: Call) -> Reply:
     With `wait_s` the answer comes when the turn is over (200), or after that time as it then is (202).
     """
     body = call.body
-    prompt = Prompt(body["text"], WhenBusy(body["when_busy"]), body["callback_url"], body["source"])
+    prompt = Prompt(
+        body["text"], WhenBusy(body["when_busy"]), body["callback_url"], body["source"], confirm=body["confirm"]
+    )
     session = call.id("session_id", "ses", SessionId)
     return accepted(prompts.send(call.context, call.caller, session, prompt, once=call.once(accepted)))

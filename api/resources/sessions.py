@@ -10,6 +10,7 @@ from api.paging import page
 from api.routes import Call, Reply, Route, Routes, Shown, tell
 from api.schemas.paging import WaitQuery
 from api.schemas.session_view import view, view_created
+from api.schemas.session_wish import wish_of
 from api.schemas.sessions import (
     CreateSession,
     PatchSession,
@@ -24,12 +25,11 @@ from api.wire import UNTIL_DONE, Waiting
 from shared.domain.errors import InvalidField
 from shared.domain.ids import SessionId, TurnId
 from shared.domain.json import JsonObject
-from shared.domain.session import Mode, OnWorkerLoss, SessionSpec, SessionStatus
+from shared.domain.session import Mode, SessionStatus
 from shared.domain.tenant import Scope
 from shared.domain.turn import OPEN_TURN
 from shared.operations import sessions
-from shared.operations.callbacks import SessionWebhook
-from shared.operations.sessions import Created, NewSession, Seen, SessionChange
+from shared.operations.sessions import Created, Seen, SessionChange
 from shared.store.sessions import UNSET
 
 routes = Routes("sessions", "One agent in one workspace, with a log.")
@@ -38,7 +38,7 @@ _SESSION = Shown(SessionView, "The session.")
 _IF_MATCH = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
 
 
-def _waits(reply: JsonObject, _: Mapping[str, Any]) -> Waiting | None:
+def waits(reply: JsonObject, _: Mapping[str, Any]) -> Waiting | None:
     """A named turn's end; without one, the session's next state."""
     session, turn = str(reply["id"]), reply.get("turn")
     path = f"/v1/sessions/{session}"
@@ -56,11 +56,12 @@ def _waits_for_end(reply: JsonObject, _: Mapping[str, Any]) -> Waiting | None:
     return None if ended else Waiting(session, UNTIL_DONE, f"/v1/sessions/{session}")
 
 
-def _created(created: Created) -> Reply:
-    session = created.seen.session
+def created(made: Created) -> Reply:
+    """201 with the session."""
+    session = made.seen.session
     return tell(
         SessionCreated,
-        view_created(created),
+        view_created(made),
         201,
         Location=f"/v1/sessions/{session.id}",
         ETag=f'"{session.version}"',
@@ -80,9 +81,11 @@ def _ending(seen: Seen) -> Reply:
         query=WaitQuery,
         body=CreateSession,
         problems={
-            422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`"
+            409: "`budget_exhausted` (with a prompt)",
+            422: "`unknown_agent`, `unknown_workspace_kind`, `agent_not_ready` (no worker has it), `unsupported`, "
+            "`model_not_allowed`",
         },
-        waits=_waits,
+        waits=waits,
     )
 )
 def create_session(call: Call) -> Reply:
@@ -91,7 +94,7 @@ def create_session(call: Call) -> Reply:
     It is `starting` until a worker brought the agent up; `queue_position` tells how many wait before it. With `wait_s`
     the answer comes when the first turn is over (without a prompt: when it leaves `starting`), or after that time.
     """
-    return _created(sessions.create(call.context, call.caller, wish_of(call.body), once=call.once(_created)))
+    return created(sessions.create(call.context, call.caller, wish_of(call.body), once=call.once(created)))
 
 
 @routes.add(
@@ -118,7 +121,7 @@ def list_sessions(call: Call) -> Reply:
         replies={200: Shown(SessionWithTurn, "The session.")},
         scope=Scope.READ,
         query=SessionQuery,
-        waits=_waits,
+        waits=waits,
     )
 )
 def get_session(call: Call) -> Reply:
@@ -197,28 +200,6 @@ def delete_session(call: Call) -> Reply:
 
 def _id(call: Call) -> SessionId:
     return call.id("session_id", "ses", SessionId)
-
-
-def wish_of(body: Mapping[str, Any]) -> NewSession:
-    """What a loaded `CreateSession` wants."""
-    workspace = body["workspace"] or {"kind": "folder"}
-    spec = SessionSpec(
-        agent=body["agent"],
-        workspace_kind=workspace["kind"],
-        workspace=workspace,
-        mode=Mode(body["mode"]),
-        model=body["model"],
-        title=body["title"],
-        metadata=body["metadata"],
-        env=body["env"],
-        mcp_servers=body["mcp_servers"],
-        allowed_domains=tuple(body["allowed_domains"]),
-        on_worker_loss=OnWorkerLoss(body["on_worker_loss"]),
-        ask_timeout_s=body["ask_timeout_s"],
-    )
-    hook = body["webhook"]
-    webhook = None if hook is None else SessionWebhook(hook["url"], hook.get("secret"), tuple(hook.get("events", ())))
-    return NewSession(spec, body["limits"], body["prompt"], body["source"], webhook)
 
 
 def if_match(headers: Mapping[str, str]) -> int | None:

@@ -32,6 +32,15 @@ class NoQuery(Request):
     """No query parameters."""
 
 
+class AnyQuery(ma.Schema):
+    """Whatever others hang behind an address that people pass on; nobody reads it."""
+
+    class Meta:
+        """Lenient."""
+
+        unknown = ma.EXCLUDE
+
+
 class View(ma.Schema):
     """What a caller gets. Fields may be added later."""
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from marshmallow import validate
 
-from api.schemas.fields import Request, choice, text
+from api.schemas.fields import Request, choice, flag, text
 from api.schemas.turns import MAX_PROMPT
 from shared.domain.turn import WhenBusy
 
@@ -40,6 +40,11 @@ class SendPrompt(Request):
         max_length=2000,
         load_default=None,
         allow_none=True,
+    )
+    confirm = flag(
+        "Stop at a checkpoint: the turn begins with an ask, and the prompt reaches an agent when somebody allows it. "
+        "A text that begins with `confirm:` does the same.",
+        load_default=False,
     )
     source = choice("Where the prompt came from; shown in the conversation.", Source, load_default=Source.API.value)
     # Last, because in a class body the name hides the maker of texts from then on.

@@ -6,6 +6,9 @@ import dataclasses
 from typing import Any
 
 from api.schemas import turns
+from api.schemas.usage import totals_of
+from shared.domain.usage import to_micro_usd, to_usd
+from shared.domain.webhook import Endpoint
 from shared.operations.sessions import Created, Seen
 
 
@@ -16,6 +19,7 @@ def view(seen: Seen) -> dict[str, Any]:
         "id": session.id,
         "agent": spec.agent,
         "status": session.status.value,
+        "external": session.is_external,
         "queue_position": seen.queue_position,
         "title": spec.title,
         "metadata": dict(spec.metadata),
@@ -24,14 +28,17 @@ def view(seen: Seen) -> dict[str, Any]:
         "model": spec.model,
         "limits": dataclasses.asdict(spec.limits),
         "on_worker_loss": spec.on_worker_loss.value,
+        "on_budget": spec.on_budget.value,
         "ask_timeout_s": spec.ask_timeout_s,
         "allowed_domains": list(spec.allowed_domains),
         "version": session.version,
         "worker": session.worker,
         "agent_session_id": session.agent_session_id,
+        "forked_from": None if session.origin is None else session.origin.session,
         "last_seq": session.last_seq,
         "turns_started": session.turns_started,
-        "cost_usd": session.cost_usd,
+        "cost_usd": to_usd(to_micro_usd(session.cost_usd)),
+        "usage": totals_of(seen.usage),
         "created_at": session.created_at,
         "updated_at": session.updated_at,
         "ended_at": session.ended_at,
@@ -43,6 +50,10 @@ def view(seen: Seen) -> dict[str, Any]:
 
 def view_created(created: Created) -> dict[str, Any]:
     """A new session with its webhook, whose secret is shown this once."""
-    made = created.webhook
+    return view_made(created.seen, created.webhook)
+
+
+def view_made(seen: Seen, made: Endpoint | None) -> dict[str, Any]:
+    """The same of its parts."""
     webhook = None if made is None else {"id": made.id, "url": made.spec.url, "secret": made.secret}
-    return {**view(created.seen), "webhook": webhook}
+    return {**view(seen), "webhook": webhook}

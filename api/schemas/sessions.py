@@ -26,6 +26,8 @@ from api.schemas.fields import (
 from api.schemas.paging import PageQuery, WaitQuery, list_of
 from api.schemas.prompts import NOT_BLANK, Source
 from api.schemas.turns import MAX_PROMPT, TurnView
+from api.schemas.usage import UsageTotals
+from shared.domain.budget import OnBudget
 from shared.domain.session import Mode, OnWorkerLoss, SessionStatus
 
 YEAR_S = 366 * 86400.0
@@ -55,6 +57,12 @@ class LimitsBody(Request):
         "The session ends when its turns have cost this much.", at_least=0, above=True, at_most=1e9, allow_none=True
     )
     max_turns = whole("The session ends after this many turns.", at_least=1, at_most=1_000_000, allow_none=True)
+    max_tokens = whole(
+        "The session ends when its turns have used this many tokens, cached ones too.",
+        at_least=1,
+        at_most=10**12,
+        allow_none=True,
+    )
 
 
 class StartLimitsBody(LimitsBody):
@@ -105,6 +113,21 @@ class CreateSession(Request):
     model = line(
         "Model, in the agent's words; absent: its default.", max_length=200, load_default=None, allow_none=True
     )
+    agent_session_id = text(
+        "Go on with a conversation begun outside of Corral: the agent's own id of it. Its transcript comes along, or "
+        "lies where the operator lets workers look (`CORRAL_ATTACH_FOLDERS`).",
+        max_length=128,
+        load_default=None,
+        allow_none=True,
+        validate=validate.Regexp(
+            r"[A-Za-z0-9][A-Za-z0-9_-]{7,127}\Z", error="Must be 8 to 128 letters, digits, - and _; no - or _ first."
+        ),
+    )
+    transcript = fields.List(
+        anything("One entry, as the agent wrote it."),
+        load_default=list,
+        metadata={"description": "That conversation's transcript: the objects of the agent's JSONL file, in order."},
+    )
     title = line("For people.", max_length=200, load_default=None, allow_none=True)
     metadata = mapping("Your own texts by name; lists filter by them.", max_keys=50, max_value=500, load_default=dict)
     env = mapping(
@@ -135,9 +158,26 @@ class CreateSession(Request):
         OnWorkerLoss,
         load_default=OnWorkerLoss.INTERRUPT.value,
     )
+    on_budget = choice(
+        "What happens when `limits.max_cost_usd` or `limits.max_tokens` is reached: the session ends (`stop`), or its "
+        "next prompt asks a human to lift the limit by a quarter of what it is (`ask`).",
+        OnBudget,
+        load_default=OnBudget.STOP.value,
+    )
     ask_timeout_s = number(
         "An ask nobody answers is denied after this long; 0: never.", at_least=0, at_most=YEAR_S, load_default=300.0
     )
+
+
+class ForkSession(Request):
+    """How the new session differs from the one it begins with; absent fields are as there."""
+
+    title = line("For people.", max_length=200, allow_none=True)
+    metadata = mapping("Replaces all of them.", max_keys=50, max_value=500)
+    mode = choice("How freely the agent acts.", Mode)
+    model = line("Model, in the agent's words; null: its default.", max_length=200, allow_none=True)
+    prompt = text("The first prompt.", max_length=MAX_PROMPT, load_default=None, allow_none=True, validate=NOT_BLANK)
+    source = choice("Where the prompt came from.", Source, load_default=Source.API.value)
 
 
 class PatchSession(Request):
@@ -165,6 +205,7 @@ class LimitsView(View):
     turn_s = shown(fields.Float, "Time of one turn.", maybe=True)
     max_cost_usd = shown(fields.Float, "Cost of all turns.", maybe=True)
     max_turns = shown(fields.Integer, "Number of turns.", maybe=True)
+    max_tokens = shown(fields.Integer, "Tokens of all turns.", maybe=True)
     start_s = shown(fields.Float, "Time to find a worker.", maybe=True)
 
 
@@ -186,6 +227,7 @@ class SessionView(View):
         "Where it is in its life.",
         validate=validate.OneOf([one.value for one in SessionStatus]),
     )
+    external = shown(fields.Boolean, "Somebody else runs its agent; it takes no prompts.")
     queue_position = shown(
         fields.Integer, "Sessions that wait for a worker before this one; null: it does not wait.", maybe=True
     )
@@ -196,18 +238,21 @@ class SessionView(View):
     model = shown(fields.String, "The model that was asked for.", maybe=True)
     limits = fields.Nested(LimitsView, required=True, metadata={"description": "Bounds in force."})
     on_worker_loss = shown(fields.String, "What becomes of a running turn whose worker is lost.")
+    on_budget = shown(fields.String, "What happens when the limit of cost or tokens is reached.")
     ask_timeout_s = shown(fields.Float, "Seconds an ask stays open; 0: for ever.")
     allowed_domains = shown(fields.List, "Hosts the agent may reach.", cls_or_instance=fields.String())
     version = shown(fields.Integer, "Counts changes; send it as `If-Match`.")
     worker = shown(fields.String, "Name of the worker that hosts it now.", maybe=True)
     agent_session_id = shown(fields.String, "The agent's own id of the conversation.", maybe=True)
+    forked_from = shown(fields.String, "The session whose conversation and files it began with.", maybe=True)
     last_seq = shown(fields.Integer, "Number of its last event.")
     turns_started = shown(fields.Integer, "Turns that reached the agent.")
-    cost_usd = shown(fields.Float, "Cost of all turns so far, where the agent tells.")
+    cost_usd = shown(fields.Float, "Cost of all turns so far, as far as it is known.")
+    usage = fields.Nested(UsageTotals, required=True, metadata={"description": "What its turns used so far."})
     created_at = moment("When it was created.")
     updated_at = moment("When a caller last changed it.")
     ended_at = moment("When it ended.", maybe=True)
-    end_reason = shown(fields.String, "Why it ended: `terminated`, `no_capacity`, `start_failed`, …", maybe=True)
+    end_reason = shown(fields.String, "Why it ended: `terminated`, `no_capacity`, `agent_left`, …", maybe=True)
     end_detail = shown(fields.String, "More about it, for people.", maybe=True)
 
 

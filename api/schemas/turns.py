@@ -9,6 +9,7 @@ from marshmallow import fields, validate
 from api.schemas.fields import Request, View, moment, shown, text, whole, words
 from api.schemas.paging import PageQuery, list_of
 from shared.domain.turn import Turn, TurnStatus
+from shared.domain.usage import CostSource
 
 MAX_PROMPT = 512 * 1024
 """Characters of one prompt."""
@@ -36,6 +37,7 @@ class TurnView(View):
     text = shown(fields.String, "The prompt, or the command as one would type it.")
     command = shown(fields.String, "Name of the slash command it is; null: a prompt.", maybe=True)
     source = shown(fields.String, "Where the prompt came from.")
+    confirm = shown(fields.Boolean, "Whether it stops at a checkpoint before it runs.")
     queue_position = shown(
         fields.Integer, "Prompts that come before it in the session; 0: it is next. Null once it runs.", maybe=True
     )
@@ -50,7 +52,13 @@ class TurnView(View):
     usage = fields.Nested(
         UsageView, required=True, allow_none=True, metadata={"description": "Tokens, where the agent tells."}
     )
-    cost_usd = shown(fields.Float, "Cost of this turn alone, where the agent tells.", maybe=True)
+    cost_usd = shown(fields.Float, "Cost of this turn alone, where it is known.", maybe=True)
+    cost_source = shown(
+        fields.String,
+        "Who says so: `agent`, or `price_table` (the operator's prices).",
+        maybe=True,
+        validate=validate.OneOf([one.value for one in CostSource]),
+    )
 
 
 TurnPage = list_of(TurnView, "turns")
@@ -78,6 +86,7 @@ def fields_of(turn: Turn, queue_position: int | None) -> dict[str, Any]:
         "text": turn.text,
         "command": turn.command,
         "source": turn.source,
+        "confirm": turn.confirm,
         "queue_position": queue_position,
         "attempt": turn.attempt,
         "callback_url": turn.callback_url,
@@ -89,4 +98,5 @@ def fields_of(turn: Turn, queue_position: int | None) -> dict[str, Any]:
         "error": turn.error,
         "usage": turn.usage,
         "cost_usd": turn.cost_usd,
+        "cost_source": turn.cost_source,
     }

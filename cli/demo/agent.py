@@ -68,6 +68,11 @@ class Agent:
             self.mode = mode
             self.wire.say("mode", mode=mode)
 
+    def copy(self, known: Memory) -> None:
+        """Begin with what another conversation remembers, and tell the host."""
+        self.memory.copy(known)
+        self.wire.say("transcript", entries=self.memory.entries)
+
     def change_model(self, model: object) -> None:
         """Answer to this name; an empty one is the default."""
         self.model = str(model or DEFAULT_MODEL)

@@ -26,6 +26,17 @@ class Memory:
         self._folder = folder
         self._clean_end = True
 
+    def copy(self, source: Memory) -> None:
+        """Begin with what `source` remembers.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.start()
+        for entry in source.entries:
+            self.add(entry)
+        self.resumed = source.resumed
+
     def start(self) -> None:
         """Begin an empty transcript, in place of one of the same name.
 

@@ -141,6 +141,12 @@ def usage(turn: Turn, tokens_in: int, tokens_out: int, cost_usd: float) -> None:
     turn.usage = (tokens_in, tokens_out, cost_usd)
 
 
+def tokens(turn: Turn, tokens_in: int, tokens_out: int) -> None:
+    """Report these tokens at once, and no cost, as an agent does that knows no prices."""
+    turn.usage = (tokens_in, tokens_out, None)
+    turn.tell_usage()
+
+
 def sleep(turn: Turn, seconds: float) -> None:
     """Do nothing for a while."""
     turn.pause(seconds)

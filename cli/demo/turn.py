@@ -69,8 +69,8 @@ class Turn:
         self.ref = ref
         self.prompt = prompt
         self.number = agent.memory.turns
-        self.usage: tuple[int, int, float] | None = None
-        """Input tokens, output tokens and cost, where the script sets them."""
+        self.usage: tuple[int, int, float | None] | None = None
+        """Input tokens, output tokens and cost, where the script sets them; a cost of None is not told."""
         self.last_byte = b"\n"
         """What follows the last frame of the turn."""
         self._written = 0
@@ -211,22 +211,26 @@ class Turn:
         """Remember the answer, report usage and cost, and close the turn."""
         agent = self.agent
         agent.remember({"type": "assistant", "turn": self.number, "text": self._last_text or ""})
-        tokens_in, tokens_out, cost_usd = self.usage or self._invented_usage()
-        usage = {
-            "input_tokens": tokens_in,
-            "output_tokens": tokens_out,
-            "cache_read_tokens": 0,
-            "cache_write_tokens": 0,
-            "cost_usd": cost_usd,
-        }
-        agent.wire.say("usage", **usage)
-        limit = agent.settings.max_turn_cost_usd
+        usage = self.tell_usage()
+        limit, cost_usd = agent.settings.max_turn_cost_usd, usage.get("cost_usd", 0.0)
         if limit is not None and cost_usd > limit and end.status == "completed":
             end = EndTurn("failed", "max_cost", f"the turn cost {cost_usd} USD, its limit is {limit} USD")
         if end.error is not None:
             agent.wire.say("error", code=end.stop_reason, message=end.error)
         result = self._result(end, usage)
         agent.wire.put(encode(result).removesuffix(b"\n") + self.last_byte)
+
+    def tell_usage(self) -> Frame:
+        """Say what the turn used so far; what was said."""
+        tokens_in, tokens_out, cost_usd = self.usage or self._invented_usage()
+        usage = {
+            "input_tokens": tokens_in,
+            "output_tokens": tokens_out,
+            "cache_read_tokens": 0,
+            "cache_write_tokens": 0,
+        } | ({} if cost_usd is None else {"cost_usd": cost_usd})
+        self.agent.wire.say("usage", **usage)
+        return usage
 
     def _result(self, end: EndTurn, usage: Frame) -> Frame:
         return {

@@ -47,6 +47,11 @@ WORDS: Mapping[str, Word] = {
         "report these tokens and this cost for the turn",
         (Arg("in", whole), Arg("out", whole), Arg("cost_usd", decimal)),
     ),
+    "tokens": Word(
+        talk.tokens,
+        "report these tokens at once, and no cost",
+        (Arg("in", whole), Arg("out", whole)),
+    ),
     "sleep": Word(talk.sleep, "do nothing for a while", (Arg("seconds", decimal),)),
     "heed": Word(talk.heed, "wait until steered, for this long at most (60)", (Arg("seconds", decimal, 60.0),)),
     "error": Word(talk.error, "fail the turn", (_TEXT,)),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from shared.domain import versions
 from shared.domain.ask import Answer, AskKind
 from shared.domain.event import EventType
 from shared.domain.ids import SessionId, TurnId
@@ -17,6 +18,31 @@ from shared.domain.json import JsonObject
 from shared.domain.session import Mode
 from shared.domain.turn import TurnStatus
 from shared.domain.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to tell, without starting the agent, whether it can reach its model. Nobody looks at what is in there."""
+
+    variables: Sequence[str] = ()
+    """Environment variables any one of which is enough."""
+    files: Sequence[str] = ()
+    """Files under the home of the worker's own user any one of which is enough."""
+    is_needed: bool = True
+    """False: the agent needs no account at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is known of an agent's program beforehand. Each default says that it is not known."""
+
+    tested: tuple[str, str] | None = None
+    """The oldest and the newest version this driver was held to."""
+    login: Login | None = None
+    models: Sequence[str] = ()
+    """Models it is known to take. It may take others."""
+    since: Mapping[str, str] = field(default_factory=dict)
+    """Versions that brought an ability, by the ability's name; an older program lacks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +65,16 @@ class Abilities:
     """Can begin a new conversation from a copy of an earlier one."""
     attach: bool = False
     """Can go on with a conversation that was begun outside of Corral, given its transcript."""
+    profile: Profile = field(default_factory=Profile)
+
+    def shown(self, version: str | None) -> Mapping[str, bool]:
+        """Abilities beside modes, by name, as the program of this version has them; None: as the newest has them."""
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return {
+            name: value and not versions.is_older(version, self.profile.since.get(name))
+            for name, value in named.items()
+            if isinstance(value, bool)
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class Ask:
     kind: AskKind
     status: AskStatus
     ref: str
-    """The agent's own name for the request; only its driver reads it."""
+    """The agent's own name for the request, which only its driver reads; or that of a checkpoint."""
     data: JsonObject
     answer: JsonObject | None
     answered_by: str | None
@@ -96,6 +96,16 @@ class Ask:
     created_at: datetime
     expires_at: datetime | None
     resolved_at: datetime | None
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether Corral itself asks, before a turn's prompt reaches any agent."""
+        return self.turn is not None and self.ref == checkpoint_ref(self.turn)
+
+
+def checkpoint_ref(turn: TurnId) -> str:
+    """The ref of the ask before `turn`; no agent can have it, since none learns the ids of its turns."""
+    return f"checkpoint:{turn}"
 
 
 def read_answer(kind: AskKind, said: JsonObject) -> Answer:

@@ -81,6 +81,18 @@ class SessionEnded(Conflict):
         super().__init__(f"{session} has ended ({reason or 'terminated'}).", session=session, reason=reason)
 
 
+class ExternalSession(Conflict):
+    """Somebody else runs the session's agent, so nothing can be asked of it through Corral."""
+
+    code = "external_session"
+
+    def __init__(self, session: str) -> None:
+        super().__init__(
+            f"{session} is external: its agent runs elsewhere and only reports here. Ask where it runs.",
+            session=session,
+        )
+
+
 class SessionBusy(Conflict):
     """`when_busy: reject` met a session with a turn in the way."""
 
@@ -102,6 +114,22 @@ class QueueFull(Conflict):
     def __init__(self, session: str, limit: int) -> None:
         super().__init__(
             f"{session} already has {limit} prompts waiting. Wait for some to end.", session=session, limit=limit
+        )
+
+
+class BudgetExhausted(Conflict):
+    """What may be spent is spent, so no turn may begin. `scope` says whose budget it is."""
+
+    code = "budget_exhausted"
+
+    def __init__(self, scope: str, spent_usd: float, limit_usd: float, resets_at: str) -> None:
+        super().__init__(
+            f"The budget of the day is spent: {spent_usd:g} of {limit_usd:g} USD. It is free again at {resets_at}; "
+            "an admin key can raise it with PUT /v1/budget.",
+            scope=scope,
+            spent_usd=spent_usd,
+            limit_usd=limit_usd,
+            resets_at=resets_at,
         )
 
 
@@ -215,6 +243,20 @@ class AgentNotReady(Refused):
             f"CORRAL_{agent.upper()}_COMMAND; `corral doctor` shows what is missing.",
             agent=agent,
             why=why,
+        )
+
+
+class ModelNotAllowed(Refused):
+    """The operator has bounded which models an agent may be asked for."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, agent: str, model: str, allowed: str) -> None:
+        super().__init__(
+            f"{agent} may not be asked for model {model!r} here. Allowed: {allowed}.",
+            agent=agent,
+            model=model,
+            allowed=allowed,
         )
 
 

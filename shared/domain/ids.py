@@ -17,11 +17,12 @@ EndpointId = NewType("EndpointId", str)
 DeliveryId = NewType("DeliveryId", str)
 BlobId = NewType("BlobId", str)
 BatchId = NewType("BatchId", str)
+ReporterId = NewType("ReporterId", str)
 Incarnation = NewType("Incarnation", str)
 """One life of a worker or delivery process; a restart of the same name is a new incarnation."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_SHAPE = re.compile(r"(ten|key|ses|trn|evt|ask|whk|dlv|blb|bat|wkr)_[0-9a-z_]{1,64}")
+_SHAPE = re.compile(r"(ten|key|rpt|ses|trn|evt|ask|whk|dlv|blb|bat|wkr)_[0-9a-z_]{1,64}")
 _TIME_DIGITS = 9
 _RANDOM_DIGITS = 16
 
@@ -58,6 +59,11 @@ def mint_ask() -> AskId:
 def mint_batch() -> BatchId:
     """A new batch id."""
     return BatchId(mint("bat"))
+
+
+def mint_reporter() -> ReporterId:
+    """A new reporter id."""
+    return ReporterId(mint("rpt"))
 
 
 def mint_incarnation() -> Incarnation:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
+from shared.domain.errors import InvalidField
 from shared.domain.ids import SessionId, TurnId
 from shared.domain.json import JsonObject
-from shared.domain.usage import Usage
+from shared.domain.usage import CostSource, Spent, Usage
 
 
 class TurnStatus(StrEnum):
@@ -78,6 +81,9 @@ class Turn:
     error: str | None
     usage: Usage | None
     cost_usd: float | None
+    cost_source: CostSource | None = None
+    confirm: bool = False
+    """Whether it stops at a checkpoint: a human must allow it before its prompt reaches an agent."""
     command: str | None = None
     """Name of the slash command this turn is, without the slash; `text` is then the command as one would type it."""
 
@@ -92,6 +98,24 @@ def command_text(name: str, args: str) -> str:
     return f"/{name} {args}".rstrip()
 
 
+_CHECKPOINT: Final = re.compile(r"\s*confirm:\s*", re.IGNORECASE)
+
+
+def split_checkpoint(text: str) -> tuple[str, bool]:
+    """A prompt without the `confirm:` at its start, and whether there was one.
+
+    Raises:
+        InvalidField: nothing comes behind it.
+    """
+    match = _CHECKPOINT.match(text)
+    if match is None:
+        return text, False
+    rest = text[match.end() :]
+    if not rest.strip():
+        raise InvalidField("text", "has nothing to run behind confirm:")
+    return rest, True
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a turn ended: what its row keeps and what `turn_ended` tells."""
@@ -102,6 +126,15 @@ class Ending:
     error: str | None = None
     usage: Usage | None = None
     cost_usd: float | None = None
+    cost_source: CostSource | None = None
+    model: str | None = None
+    """Which model did it, where that is known; None: the one the session asked for."""
+
+    def with_spent(self, spent: Spent | None) -> Ending:
+        """The same, with what the turn is known to have used; where nothing is known, or more already, as it is."""
+        if spent is None or self.usage is not None or self.cost_usd is not None:
+            return self
+        return replace(self, usage=spent.usage, cost_usd=spent.cost_usd, cost_source=spent.cost_source)
 
     def data(self) -> JsonObject:
         """The data of the `turn_ended` event."""
@@ -112,4 +145,5 @@ class Ending:
             "error": self.error,
             "usage": None if self.usage is None else dict(asdict(self.usage)),
             "cost_usd": self.cost_usd,
+            "cost_source": None if self.cost_source is None else self.cost_source.value,
         }

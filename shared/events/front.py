@@ -6,6 +6,7 @@ Only named types pass. Everything an agent does goes through `owner.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from shared.domain import clock
@@ -30,6 +31,23 @@ TYPES: Final = frozenset(
     }
 )
 
+REPORTED: Final = frozenset(
+    {
+        EventType.SESSION_STARTED,
+        EventType.TURN_QUEUED,
+        EventType.TURN_STARTED,
+        EventType.TURN_ENDED,
+        EventType.MESSAGE,
+        EventType.TOOL_CALL,
+        EventType.TOOL_RESULT,
+        EventType.PERMISSION_REQUEST,
+        EventType.ASK_RESOLVED,
+        EventType.NOTICE,
+        EventType.SESSION_IDLE,
+    }
+)
+"""What the reports of an external session may tell. It never has an owner who could tell it."""
+
 
 def append(connection: Connection, session: SessionId, drafts: Sequence[Draft]) -> list[Event]:
     """Append to the log of `session`, in the caller's transaction.
@@ -40,14 +58,39 @@ def append(connection: Connection, session: SessionId, drafts: Sequence[Draft]) 
         NotFound: no such session.
         ValueError: a type that only an owner may append.
     """
-    foreign = {draft.type for draft in drafts} - TYPES
-    if foreign:
-        msg = f"only a session's owner appends {sorted(foreign)}"
-        raise ValueError(msg)
+    _check(drafts, TYPES)
     moment = clock.now()
     last = heads.reserve(connection, session, len(drafts), moment)
     if last is None:
         raise NotFound("session", session)
+    return _write(connection, session, drafts, last, moment)
+
+
+def report(connection: Connection, session: SessionId, drafts: Sequence[Draft]) -> list[Event]:
+    """The same for what an external session's agent reports of itself.
+
+    Raises:
+        NotFound: no such session, or one that a worker hosts.
+        ValueError: a type that no report tells.
+    """
+    _check(drafts, REPORTED)
+    moment = clock.now()
+    last = heads.reserve_external(connection, session, len(drafts), moment)
+    if last is None:
+        raise NotFound("external session", session)
+    return _write(connection, session, drafts, last, moment)
+
+
+def _check(drafts: Sequence[Draft], types: frozenset[EventType]) -> None:
+    foreign = {draft.type for draft in drafts} - types
+    if foreign:
+        msg = f"only a session's owner appends {sorted(foreign)}"
+        raise ValueError(msg)
+
+
+def _write(
+    connection: Connection, session: SessionId, drafts: Sequence[Draft], last: int, moment: datetime
+) -> list[Event]:
     prepared = [prepare(session, draft) for draft in drafts]
     first = last - len(prepared) + 1
     at = clock.to_text(moment)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from shared.domain.batch import ItemKind
+from shared.domain.budget import OnBudget
 from shared.domain.errors import InvalidField, Refused, UnknownAgent, UnknownWorkspaceKind
 from shared.domain.ids import BatchId, SessionId
 from shared.domain.session import Limits, Mode, OnWorkerLoss, SessionSpec
@@ -19,7 +20,7 @@ from shared.operations import sessions
 from shared.operations.callbacks import SessionWebhook, check_session_webhook
 from shared.operations.context import Context
 from shared.operations.prompts import Prompt
-from shared.operations.sessions import NewSession
+from shared.operations.sessions import Attachment, NewSession
 from shared.operations.webhook_targets import check_url
 
 _RESOLVERS: Final = 16
@@ -80,9 +81,9 @@ def encode(wish: Wish) -> str:
             return json.dumps(asdict(prompt))
         case SessionWish(new=new):
             webhook = None if new.webhook is None else asdict(new.webhook)
-            return json.dumps(
-                {"spec": asdict(new.spec), "prompt": new.prompt, "source": new.source, "webhook": webhook}
-            )
+            attach = None if new.attach is None else asdict(new.attach)
+            given = {"prompt": new.prompt, "source": new.source, "webhook": webhook, "attach": attach}
+            return json.dumps({"spec": asdict(new.spec), **given})
         case TerminateWish():
             return "{}"
 
@@ -94,8 +95,10 @@ def decode(kind: ItemKind, session: SessionId | None, text: str, batch: BatchId)
         case ItemKind.SESSION:
             hook = data["webhook"]
             webhook = None if hook is None else SessionWebhook(hook["url"], hook["secret"], tuple(hook["events"]))
+            # A batch of an earlier release has no such field.
+            attach = None if data.get("attach") is None else Attachment(**data["attach"])
             new = NewSession(_spec(data["spec"]), prompt=data["prompt"], source=data["source"], webhook=webhook)
-            return SessionWish(replace(new, batch=batch))
+            return SessionWish(replace(new, batch=batch, attach=attach))
         case ItemKind.PROMPT:
             given = {**data, "when_busy": WhenBusy(data["when_busy"]), "batch": batch}
             return PromptWish(SessionId(session or ""), Prompt(**given))
@@ -106,7 +109,9 @@ def decode(kind: ItemKind, session: SessionId | None, text: str, batch: BatchId)
 def _spec(data: dict[str, Any]) -> SessionSpec:
     words = {"mode": Mode(data["mode"]), "on_worker_loss": OnWorkerLoss(data["on_worker_loss"])}
     made = {"limits": Limits(**data["limits"]), "allowed_domains": tuple(data["allowed_domains"])}
-    return SessionSpec(**{**data, **words, **made})
+    # One that the release before accepted says nothing about budgets.
+    on_budget = OnBudget(data.get("on_budget", OnBudget.STOP))
+    return SessionSpec(**{**data, **words, **made, "on_budget": on_budget})
 
 
 def _completed(context: Context, index: int, wish: Wish) -> Wish:
@@ -137,7 +142,8 @@ def _field(problem: Refused) -> str:
         return "agent"
     if isinstance(problem, UnknownWorkspaceKind):
         return "workspace.kind"
-    return "mode" if "mode" in problem.facts else "allowed_domains"
+    named = (name for name in ("mode", "model", "agent_session_id") if name in problem.facts)
+    return next(named, "allowed_domains")
 
 
 def _check_receivers(context: Context, wishes: Sequence[Wish]) -> None:

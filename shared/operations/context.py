@@ -9,6 +9,7 @@ from pathlib import Path
 from shared.agents.driver import Abilities
 from shared.channel.publisher import Publisher
 from shared.domain.addresses import AddressRules
+from shared.domain.report import ReportForm
 from shared.domain.session import Limits
 from shared.operations.output import LineIndex
 from shared.queue import Bell
@@ -16,6 +17,18 @@ from shared.store.database import Database
 from shared.store.sealing import Sealer
 from shared.workspaces.kind import Kind
 from shared.workspaces.remote import RemoteFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """What the reports of external sessions are taken with."""
+
+    forms: Mapping[str, ReportForm] = field(default_factory=dict)
+    """By agent."""
+    scrubs: bool = True
+    """Whether secrets are masked before anything is stored."""
+    heartbeat_s: float | None = None
+    """For a reporter that names none: a session that reports nothing for this long has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +50,9 @@ class Context:
     folders: Sequence[Path]
     """Existing folders sessions may be opened on, where this process knows them; the worker has the last word."""
     webhook_rules: AddressRules
+    reporting: Reporting = field(default_factory=Reporting)
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Models an agent may be asked for, as patterns, by agent; one that is missing may be asked for any."""
     lines: LineIndex = field(default_factory=LineIndex)
+    finds_transcripts: bool = False
+    """Workers look for transcripts of conversations that were begun outside of Corral."""

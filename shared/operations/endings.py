@@ -13,8 +13,16 @@ from shared.domain.json import JsonObject
 from shared.domain.session import EndReason, SessionStatus
 from shared.domain.turn import Ending, TurnStatus
 from shared.events import front
-from shared.store import asks, heads, turns
+from shared.store import asks, external, heads, turns
 from shared.store.database import Connection, Database
+
+_TURNS = {
+    EndReason.TERMINATED: TurnStatus.CANCELLED,
+    # Nobody wished it and the agent did not fail: it was left, or is out of sight.
+    EndReason.AGENT_LEFT: TurnStatus.INTERRUPTED,
+    EndReason.HEARTBEAT_LOST: TurnStatus.INTERRUPTED,
+}
+"""What becomes of a turn that is open when its session ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +51,7 @@ def end_under_lock(connection: Connection, session: SessionId, reason: EndReason
         return []
     moment = clock.now()
     open_turns = turns.open_turns(connection, session)
-    status = TurnStatus.CANCELLED if reason is EndReason.TERMINATED else TurnStatus.FAILED
-    ending = Ending(status, f"session_{reason}", error=detail)
+    ending = Ending(_TURNS.get(reason, TurnStatus.FAILED), f"session_{reason}", error=detail)
     # What still waits for a human waits in vain; whoever parked the session should have said so already.
     lost = asks.unresolved_of(connection, session)
     drafts = [Draft(EventType.ASK_RESOLVED, _lost(ask), ask.turn) for ask in lost]
@@ -56,6 +63,9 @@ def end_under_lock(connection: Connection, session: SessionId, reason: EndReason
     for turn in open_turns:
         turns.end(connection, turn.id, ending, moment)
     heads.end(connection, session, reason, detail, moment)
+    if head.external:
+        # Whoever looks for silent sessions each second must not find all that ever ended.
+        external.hear(connection, session, None)
     return written
 
 

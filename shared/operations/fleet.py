@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.agents.driver import Abilities
+from shared.domain import versions
 from shared.domain.errors import UnknownAgent
 from shared.domain.json import JsonObject
 from shared.domain.worker import WorkerRow
@@ -15,12 +15,27 @@ from shared.store import workers
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What one worker tells of an agent: `{ready, version?, problem?, path?, logged_in?}`. `path` is for operators."""
+
+    worker: str
+    ready: bool
+    version: str | None
+    problem: str | None
+    path: str | None
+    logged_in: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether live workers can start one agent. A worker tells `{ready, version?, problem?}` of each."""
+    """Whether live workers can start one agent."""
 
     workers: tuple[str, ...]
     version: str | None
     problem: str | None
+    logged_in: bool | None = None
+    """Whether a worker that is ready has an account for it; None: nobody can tell."""
+    found: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +45,58 @@ class AgentState:
     name: str
     abilities: Abilities
     readiness: Readiness
+    models: Sequence[str]
+    """What may be asked for, where that is bounded (patterns); else what the driver knows of."""
+    models_bounded: bool
 
-    def abilities_shown(self) -> JsonObject:
-        """Abilities beside modes and commands, by name."""
-        named = {field.name: getattr(self.abilities, field.name) for field in dataclasses.fields(self.abilities)}
-        return {name: value for name, value in named.items() if isinstance(value, bool)}
+    @property
+    def is_tested(self) -> bool | None:
+        """Whether the driver was held to this version of the program; None: that cannot be told."""
+        return versions.is_within(self.readiness.version, self.abilities.profile.tested)
 
 
 def readiness(rows: Sequence[WorkerRow], agent: str) -> Readiness:
     """What live workers tell of one agent."""
-    told = [(row.name, entry) for row in rows if isinstance(entry := row.agents.get(agent), dict)]
-    ready = [(name, entry) for name, entry in told if entry.get("ready") is True]
-    version = next((str(entry["version"]) for _, entry in ready if entry.get("version")), None)
-    problem = next((str(entry["problem"]) for _, entry in told if entry.get("problem")), None)
+    told = [_found(row.name, entry) for row in rows if isinstance(entry := row.agents.get(agent), dict)]
+    ready = [one for one in told if one.ready]
+    version = next((one.version for one in ready if one.version), None)
+    problem = next((one.problem for one in told if one.problem), None)
     if not rows:
         problem = "no worker is there"
-    return Readiness(tuple(sorted(name for name, _ in ready)), version, None if ready else problem)
+    accounts = {one.logged_in for one in ready}
+    logged_in = True if True in accounts else None if None in accounts or not ready else False
+    names = tuple(sorted(one.worker for one in ready))
+    return Readiness(names, version, None if ready else problem, logged_in, tuple(told))
+
+
+def _found(worker: str, entry: JsonObject) -> Found:
+    logged_in = entry.get("logged_in")
+    return Found(
+        worker,
+        entry.get("ready") is True,
+        _text(entry, "version"),
+        _text(entry, "problem"),
+        _text(entry, "path"),
+        logged_in if isinstance(logged_in, bool) else None,
+    )
+
+
+def _text(entry: JsonObject, name: str) -> str | None:
+    value = entry.get(name)
+    return str(value) if value else None
 
 
 def agents(context: Context) -> list[AgentState]:
     """Every agent of this release, by name."""
     with context.db.read() as connection:
         rows = workers.live(connection, "worker")
-    return [AgentState(name, context.agents[name], readiness(rows, name)) for name in sorted(context.agents)]
+    return [_state(context, rows, name) for name in sorted(context.agents)]
+
+
+def _state(context: Context, rows: Sequence[WorkerRow], name: str) -> AgentState:
+    abilities, bounds = context.agents[name], context.models.get(name)
+    models = abilities.profile.models if bounds is None else bounds
+    return AgentState(name, abilities, readiness(rows, name), models, models_bounded=bounds is not None)
 
 
 def agent(context: Context, name: str) -> AgentState:

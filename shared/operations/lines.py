@@ -40,6 +40,9 @@ def draw(fold: Fold, kind: EventType, data: JsonObject) -> tuple[Fold, Sequence[
             if data.get("is_error") is True:
                 lines.append(f"[tool] {_text(data, 'name')} failed")
             return Fold(fold.chunked - {call}), [*_rest(fold), *lines]
+        case EventType.TURN_ENDED if data.get("stop_reason") == "steered":
+            # The turn it went into runs on: what is held of that one stays.
+            return fold, ["[steered] into the running turn"]
         case EventType.TURN_ENDED:
             return Fold(), [*_rest(fold), *_turn_ended(data)]
         case _:
@@ -82,6 +85,8 @@ def _tool_call(data: JsonObject) -> Sequence[str]:
 
 
 def _permission(data: JsonObject) -> Sequence[str]:
+    if data.get("checkpoint") is True:
+        return ["[ask] shall this prompt run?"]
     return [f"[ask] permission for {_text(data, 'tool_name')}: {_one_line(data.get('input'))}"]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.agents.driver import Abilities
-from shared.domain.errors import NotFound, QueueFull, SessionBusy, Unsupported
+from shared.domain.errors import InvalidField, NotFound, QueueFull, SessionBusy, Unsupported
 from shared.domain.event import Draft, EventType
 from shared.domain.ids import BatchId, SessionId, mint_turn
 from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
 from shared.domain.tenant import Caller
-from shared.domain.turn import Turn, TurnStatus, WhenBusy
-from shared.operations import callbacks
+from shared.domain.turn import Turn, TurnStatus, WhenBusy, split_checkpoint
+from shared.operations import budgets, callbacks
 from shared.operations.context import Context
 from shared.operations.transaction import Act, Once, carry_out
 from shared.operations.webhook_targets import check_url
@@ -31,6 +31,8 @@ class Prompt:
     source: str = "api"
     batch: BatchId | None = None
     """The batch it is an item of; told in `turn_queued`."""
+    confirm: bool = False
+    """Stop at a checkpoint before it runs; a text that begins with `confirm:` does so too."""
     command: str | None = None
     """Name of the slash command it is; `text` is then the command as one would type it."""
 
@@ -53,8 +55,9 @@ def send(
         SessionEnded: it takes no more prompts.
         SessionBusy: `reject` met a turn in the way.
         QueueFull: too many prompts wait already.
+        BudgetExhausted: the tenant may not spend any more today.
         Unsupported: `steer`, which the agent cannot.
-        InvalidField: `callback_url` may not be reached.
+        InvalidField: `callback_url` may not be reached, or nothing comes behind `confirm:`.
     """
     if prompt.callback_url is not None:
         check_url(context.webhook_rules, prompt.callback_url, "callback_url")
@@ -74,7 +77,14 @@ def take(act: Act, session: SessionId, prompt: Prompt) -> Turn:
 
 
 def queue_turn(act: Act, head: Head | None, session: SessionId, prompt: Prompt) -> Turn:
-    """Put one more turn into the session's line, with its input and event. Under the head's lock."""
+    """Put one more turn into the session's line, with its input and event. Under the head's lock.
+
+    Raises:
+        BudgetExhausted: the tenant may not spend any more today.
+    """
+    budgets.check(act)
+    text, has_prefix = split_checkpoint(prompt.text)
+    confirm = prompt.confirm or has_prefix
     steers = prompt.when_busy is WhenBusy.STEER
     jumps = steers or prompt.when_busy is WhenBusy.INTERRUPT
     place = turns.front_position if jumps else turns.next_position
@@ -83,7 +93,7 @@ def queue_turn(act: Act, head: Head | None, session: SessionId, prompt: Prompt) 
         session=session,
         position=place(act.connection, session),
         status=TurnStatus.QUEUED,
-        text=prompt.text,
+        text=text,
         source=prompt.source,
         callback_url=prompt.callback_url,
         attempt=1,
@@ -95,9 +105,12 @@ def queue_turn(act: Act, head: Head | None, session: SessionId, prompt: Prompt) 
         error=None,
         usage=None,
         cost_usd=None,
+        confirm=confirm,
         command=prompt.command,
     )
-    data: JsonObject = {"text": prompt.text, "source": prompt.source}
+    data: JsonObject = {"text": text, "source": prompt.source}
+    if confirm:
+        data["confirm"] = True
     if prompt.batch is not None:
         data["batch_id"] = prompt.batch
     if prompt.command is not None:
@@ -119,6 +132,8 @@ def place_of(connection: Connection, turn: Turn | None) -> int | None:
 
 
 def _make_room(act: Act, head: Head, prompt: Prompt) -> None:
+    if prompt.when_busy is WhenBusy.STEER and (prompt.confirm or split_checkpoint(prompt.text)[1]):
+        raise InvalidField("when_busy", "cannot be steer for a prompt that waits at a checkpoint")
     if prompt.when_busy is WhenBusy.STEER:
         _check_steer(act, head)
     line = turns.open_line(act.connection, head.session)

@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Unpack
 
 from shared.agents.driver import Abilities
-from shared.domain.errors import AgentNotReady, NotFound, UnknownAgent, UnknownWorkspaceKind, Unsupported
+from shared.domain.errors import (
+    AgentNotReady,
+    ModelNotAllowed,
+    NotFound,
+    UnknownAgent,
+    UnknownWorkspaceKind,
+    Unsupported,
+)
 from shared.domain.ids import BatchId, SessionId, TurnId, mint_session
 from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
-from shared.domain.session import EndReason, Limits, Mode, Session, SessionSpec, SessionStatus
+from shared.domain.session import EndReason, Limits, Mode, Origin, Session, SessionSpec, SessionStatus
 from shared.domain.tenant import Caller
 from shared.domain.turn import Turn
+from shared.domain.usage import Totals
 from shared.domain.webhook import Endpoint
 from shared.operations import callbacks, files, prompts
 from shared.operations.context import Context
 from shared.operations.endings import end_under_lock
 from shared.operations.fleet import readiness
 from shared.operations.transaction import Act, Once, carry_out
-from shared.store import heads, sessions, turns, workers
+from shared.store import external, heads, sessions, transcripts, turns, usage, workers
 from shared.store.heads import Head
 from shared.store.sessions import UNSET, SessionFilter, Unset
 
 LimitChanges = Mapping[str, float | int | None]
 """Bounds by name of `Limits`; None: no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A conversation begun outside of Corral that a new session goes on with."""
+
+    conversation: str
+    """The agent's own id of it."""
+    entries: Sequence[JsonObject] = ()
+    """Its transcript; none: a worker looks for it where the operator allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a new session takes over from another one of its tenant."""
+
+    origin: Origin
+    volume_id: str | None
+    """The disk with the files it begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +69,8 @@ class NewSession:
     webhook: callbacks.SessionWebhook | None = None
     batch: BatchId | None = None
     """The batch its prompt is an item of."""
+    attach: Attachment | None = None
+    inherits: Inheritance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +82,7 @@ class Seen:
     """Sessions that wait for a worker before it; None: it does not wait for one."""
     turn: Turn | None = None
     turn_position: int | None = None
+    usage: Totals = field(default_factory=Totals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +111,7 @@ def create(context: Context, caller: Caller, new: NewSession, *, once: Once[Crea
     Raises:
         UnknownAgent, UnknownWorkspaceKind, AgentNotReady, Unsupported, InvalidField: it cannot be as wished;
             nothing was made.
+        BudgetExhausted: the tenant may not spend any more today, and there is a prompt.
     """
     spec = complete(context, new)
     if new.webhook is not None:
@@ -100,7 +133,8 @@ def get(context: Context, caller: Caller, session: SessionId, *, turn: TurnId | 
         if turn and (wanted is None or wanted.session != session):
             raise NotFound("turn", turn)
         place = heads.queue_position(connection, session)
-        return Seen(found, place, wanted, prompts.place_of(connection, wanted))
+        used = usage.of_session(connection, session)
+        return Seen(found, place, wanted, prompts.place_of(connection, wanted), used)
 
 
 def page(context: Context, caller: Caller, **filters: Unpack[SessionFilter]) -> tuple[list[Seen], str | None]:
@@ -111,8 +145,13 @@ def page(context: Context, caller: Caller, **filters: Unpack[SessionFilter]) -> 
     """
     with context.db.read() as connection:
         found, onward = sessions.page(connection, caller.tenant, **filters)
+        used = usage.of_sessions(connection, [one.id for one in found])
         return [
-            Seen(one, heads.queue_position(connection, one.id) if one.status is SessionStatus.STARTING else None)
+            Seen(
+                one,
+                heads.queue_position(connection, one.id) if one.status is SessionStatus.STARTING else None,
+                usage=used.get(one.id, Totals()),
+            )
             for one in found
         ], onward
 
@@ -125,6 +164,7 @@ def change(context: Context, caller: Caller, session: SessionId, wish: SessionCh
         SessionEnded: mode, model and limits of an ended session stay.
         VersionMismatch: somebody changed it first; the error has the actual version.
         Unsupported: the agent has no such mode.
+        ModelNotAllowed: the operator does not let the agent be asked for this model.
     """
 
     def effect(act: Act) -> Seen:
@@ -136,7 +176,8 @@ def change(context: Context, caller: Caller, session: SessionId, wish: SessionCh
         _store_change(act, found, wish)
         _tell_host(act, head, found, wish)
         changed = sessions.get(act.connection, caller.tenant, session, context.sealer)
-        return Seen(changed or found, heads.queue_position(act.connection, session))
+        used = usage.of_session(act.connection, session)
+        return Seen(changed or found, heads.queue_position(act.connection, session), usage=used)
 
     return carry_out(context, caller, None, effect)
 
@@ -152,7 +193,8 @@ def terminate(
     """End a session. Its host stops the agent's whole tree; where nobody hosts it, it has ended on return.
 
     Safe to repeat: an ended session stays as it is. `remove_workspace` also removes the workspace, where Corral made
-    it; that needs a worker of its volume, so such a session ends when one has done it.
+    it; that needs a worker of its volume, so such a session ends when one has done it. The token of an external session
+    ends with it.
 
     Raises:
         NotFound: missing, or another tenant's.
@@ -162,6 +204,7 @@ def terminate(
 
     def effect(act: Act) -> Seen:
         nonlocal has_ended
+        _withdraw(act, session)
         head = act.lock(session)
         has_ended = head.status is SessionStatus.ENDED
         if not has_ended:
@@ -169,7 +212,8 @@ def terminate(
         found = sessions.get(act.connection, caller.tenant, session, context.sealer)
         if found is None:
             raise NotFound("session", session)
-        return Seen(found, heads.queue_position(act.connection, session))
+        used = usage.of_session(act.connection, session)
+        return Seen(found, heads.queue_position(act.connection, session), usage=used)
 
     seen = carry_out(context, caller, once, effect)
     if has_ended and remove_workspace:
@@ -183,10 +227,19 @@ def stop(act: Act, session: SessionId) -> bool:
     Raises:
         NotFound: missing, or another tenant's.
     """
+    _withdraw(act, session)
     head = act.lock(session)
     if head.status is not SessionStatus.ENDED:
         _end(act, head, remove_workspace=False)
     return head.status is SessionStatus.ENDED or head.owner is None
+
+
+def _withdraw(act: Act, session: SessionId) -> None:
+    """Who ends an external session wants no more reports: its token ends too, also where the agent had left before.
+
+    Before the head is locked, as whoever takes a report locks the two.
+    """
+    external.withdraw(act.connection, act.caller.tenant, session)
 
 
 def _end(act: Act, head: Head, *, remove_workspace: bool) -> None:
@@ -203,13 +256,16 @@ def complete(context: Context, new: NewSession) -> SessionSpec:
     """The spec with all that was left open filled in; the webhook is not looked at.
 
     Raises:
-        UnknownAgent, UnknownWorkspaceKind, Unsupported, InvalidField: it cannot be as wished.
+        UnknownAgent, UnknownWorkspaceKind, Unsupported, ModelNotAllowed, InvalidField: it cannot be as wished.
     """
     spec = new.spec
     check_mode(context, spec.agent, _abilities(context, spec.agent), spec.mode)
+    check_model(context, spec.agent, spec.model)
     kind = context.kinds.get(spec.workspace_kind)
     if kind is None:
         raise UnknownWorkspaceKind(spec.workspace_kind, ", ".join(sorted(context.kinds)))
+    if new.attach is not None:
+        _check_attach(context, spec.agent, new.attach)
     if spec.allowed_domains:
         # Accepting a list nobody enforces would promise a wall that is not there.
         raise Unsupported(f"Workspace kind {kind.name} cannot enforce allowed_domains.", kind=kind.name)
@@ -239,6 +295,17 @@ def check_mode(context: Context, agent: str, abilities: Abilities, mode: Mode) -
         )
 
 
+def check_model(context: Context, agent: str, model: str | None) -> None:
+    """Refuse a model the operator does not allow; the agent's own default always is.
+
+    Raises:
+        ModelNotAllowed: with what is allowed.
+    """
+    allowed = context.models.get(agent)
+    if model is not None and allowed is not None and not any(fnmatchcase(model, pattern) for pattern in allowed):
+        raise ModelNotAllowed(agent, model, ", ".join(allowed))
+
+
 def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
     """What `create` does, inside the caller's transaction; `spec` is complete.
 
@@ -248,8 +315,16 @@ def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
     context, caller = act.context, act.caller
     _check_ready(act, spec.agent)
     session = mint_session()
+    origin = _origin(new)
     sessions.create(
-        act.connection, spec, id=session, tenant=caller.tenant, key=caller.key, sealer=context.sealer, at=act.at
+        act.connection,
+        spec,
+        id=session,
+        tenant=caller.tenant,
+        key=caller.key,
+        sealer=context.sealer,
+        at=act.at,
+        origin=origin,
     )
     heads.create(
         act.connection,
@@ -259,6 +334,9 @@ def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
         start_by=None if spec.limits.start_s is None else act.at + timedelta(seconds=spec.limits.start_s),
         end_by=None if spec.limits.lifetime_s is None else act.at + timedelta(seconds=spec.limits.lifetime_s),
     )
+    if new.inherits is not None:
+        heads.set_volume(act.connection, session, new.inherits.volume_id)
+    _keep_transcript(act, session, new)
     made = callbacks.make_session_webhook(act, session, new.webhook) if new.webhook else None
     turn = None
     if new.prompt is None:
@@ -270,6 +348,37 @@ def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
         raise NotFound("session", session)
     seen = Seen(found, heads.queue_position(act.connection, session), turn, 0 if turn else None)
     return Created(seen, made)
+
+
+def _origin(new: NewSession) -> Origin | None:
+    if new.inherits is not None:
+        return new.inherits.origin
+    return None if new.attach is None else Origin(None, new.attach.conversation, fork=False)
+
+
+def _keep_transcript(act: Act, session: SessionId, new: NewSession) -> None:
+    """What is known of the conversation it begins with, as if it had been mirrored."""
+    origin = _origin(new)
+    if origin is None or origin.conversation is None:
+        return
+    if origin.session is not None:
+        transcripts.copy(act.connection, origin.session, session, origin.conversation)
+    elif new.attach is not None:
+        lines = [json.dumps(entry, separators=(",", ":")) for entry in new.attach.entries]
+        transcripts.append(act.connection, session, origin.conversation, lines)
+
+
+def _check_attach(context: Context, agent: str, attach: Attachment) -> None:
+    if not _abilities(context, agent).attach:
+        raise Unsupported(
+            f"{agent} cannot go on with a conversation that was begun outside of Corral.",
+            agent_session_id=attach.conversation,
+        )
+    if not attach.entries and not context.finds_transcripts:
+        raise Unsupported(
+            "Send the conversation's transcript along: workers may look for none here (CORRAL_ATTACH_FOLDERS).",
+            agent_session_id=attach.conversation,
+        )
 
 
 def _check_ready(act: Act, agent: str) -> None:
@@ -290,6 +399,8 @@ def _store_change(act: Act, found: Session, wish: SessionChange) -> None:
         heads.set_end_by(act.connection, found.id, end_by)
     if isinstance(wish.mode, Mode):
         check_mode(act.context, found.spec.agent, _abilities(act.context, found.spec.agent), wish.mode)
+    if isinstance(wish.model, str):
+        check_model(act.context, found.spec.agent, wish.model)
     sessions.patch(
         act.connection,
         found.id,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from shared.domain import clock
-from shared.domain.errors import NotFound, SessionEnded
+from shared.domain.errors import ExternalSession, NotFound, SessionEnded
 from shared.domain.event import Draft, Event
 from shared.domain.ids import SessionId
 from shared.domain.input import Wish
@@ -25,10 +26,21 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller is told: an HTTP status and a JSON text."""
+    """What a caller is told: an HTTP status, a JSON text, and the headers that belong to them."""
 
     status: int
     text: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def kept(self) -> str:
+        """As it is stored beside its status."""
+        return json.dumps([self.text, dict(self.headers)])
+
+    @classmethod
+    def told_again(cls, status: int, kept: str) -> Answer:
+        """What `kept` gave."""
+        text, headers = json.loads(kept)
+        return cls(status, text, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +89,28 @@ class Act:
         return head
 
     def lock_living(self, session: SessionId) -> Head:
-        """The same for what an ended session no longer takes.
+        """The same for what is asked of the agent, which only a session that Corral hosts and that lives can be.
 
         Raises:
             NotFound: missing, or another tenant's.
             SessionEnded: it takes no more inputs.
+            ExternalSession: its agent runs elsewhere.
         """
         head = self.lock(session)
         if head.status is SessionStatus.ENDED:
             raise SessionEnded(session, head.end_reason)
+        if head.external:
+            raise ExternalSession(session)
         return head
 
     def tell(self, session: SessionId, drafts: Sequence[Draft]) -> None:
         """Append events at the front of the log."""
         self.events += front.append(self.connection, session, drafts)
+
+    def report(self, session: SessionId, drafts: Sequence[Draft]) -> None:
+        """Append what an external session's agent told of itself."""
+        if drafts:
+            self.events += front.report(self.connection, session, drafts)
 
     def ask(self, head: Head | None, wish: Wish) -> None:
         """Leave an input for the session's host and ring its bell after the commit. `head` None: nobody hosts it."""
@@ -133,7 +153,7 @@ def carry_out(context: Context, caller: Caller, once: Once[Result] | None, effec
         if once is not None:
             answer = once.render(result)
             # Sealed: an answer may show a secret, which is otherwise kept nowhere.
-            sealed = context.sealer.seal(answer.text)
+            sealed = context.sealer.seal(answer.kept())
             idempotency.finish(connection, caller.tenant, once.route, once.key, answer.status, sealed)
     act.ring()
     return result
@@ -142,4 +162,4 @@ def carry_out(context: Context, caller: Caller, once: Once[Result] | None, effec
 def _begin(context: Context, caller: Caller, once: Once[Result], connection: Connection) -> None:
     reply = idempotency.begin(connection, caller.tenant, once.route, once.key, once.body_hash)
     if reply is not None:
-        raise Replayed(Answer(reply.status, context.sealer.open(reply.text)))
+        raise Replayed(Answer.told_again(reply.status, context.sealer.open(reply.text)))

@@ -10,7 +10,7 @@ from shared.domain.event import Draft, EventType
 from shared.domain.ids import SessionId, TurnId
 from shared.domain.input import InputKind, Wish
 from shared.domain.tenant import Caller
-from shared.domain.turn import Ending, Turn, TurnStatus
+from shared.domain.turn import Ending, Turn, TurnStatus, split_checkpoint
 from shared.operations.context import Context
 from shared.operations.prompts import Placed, place_of
 from shared.operations.transaction import Act, Once, carry_out
@@ -67,6 +67,7 @@ def edit(context: Context, caller: Caller, turn: TurnId, wish: TurnEdit) -> Plac
         NotFound: missing, or another tenant's.
         TurnOver: it runs already, or has ended.
         Unsupported: the text of a command stays.
+        InvalidField: nothing comes behind `confirm:`.
     """
 
     def effect(act: Act) -> Placed:
@@ -76,7 +77,8 @@ def edit(context: Context, caller: Caller, turn: TurnId, wish: TurnEdit) -> Plac
         if wish.text is not None and found.command is not None:
             raise Unsupported("A command is not edited; withdraw it and send another.", command=found.command)
         if wish.text is not None:
-            turns.edit_queued(act.connection, turn, text=wish.text)
+            text, confirm = split_checkpoint(wish.text)
+            turns.edit_queued(act.connection, turn, text=text, confirm=confirm or found.confirm)
         if wish.place is not None:
             position = turns.position_at(act.connection, found.session, wish.place, moving=turn)
             turns.edit_queued(act.connection, turn, position=position)
@@ -92,6 +94,7 @@ def cancel(context: Context, caller: Caller, turn: TurnId, *, once: Once[Placed]
     Raises:
         NotFound: missing, or another tenant's.
         TurnOver: it has ended.
+        ExternalSession: it runs in an agent that Corral does not host.
     """
     return carry_out(context, caller, once, lambda act: stop(act, turn))
 
@@ -129,7 +132,7 @@ def _cancel(act: Act, found: Turn) -> Placed:
         act.tell(found.session, [Draft(EventType.TURN_ENDED, ending.data(), found.id)])
         turns.end(act.connection, found.id, ending, act.at)
     else:
-        act.ask(act.lock(found.session), Wish(found.session, InputKind.CANCEL, turn=found.id))
+        act.ask(act.lock_living(found.session), Wish(found.session, InputKind.CANCEL, turn=found.id))
     return Placed(_found(act.connection, act.caller, found.id), None)
 
 

@@ -7,13 +7,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shared.domain.ask import Ask, AskKind, AskStatus
+from shared.domain.ask import Ask, AskKind, AskStatus, checkpoint_ref
 from shared.domain.event import storable
 from shared.domain.ids import AskId, SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
 from shared.store.cursors import Row, fetch_page
 from shared.store.database import Connection
-from shared.store.tables import asks
+from shared.store.tables import asks, heads
 
 _UNRESOLVED = (AskStatus.OPEN, AskStatus.ANSWERED)
 
@@ -60,6 +60,15 @@ def open_of(connection: Connection, session: SessionId) -> list[Ask]:
 def unresolved_of(connection: Connection, session: SessionId) -> list[Ask]:
     """Asks of a session that are open, or answered and not with the agent yet, oldest first."""
     return _of(connection, session, _UNRESOLVED)
+
+
+def checkpoint_of(connection: Connection, session: SessionId, turn: TurnId) -> Ask | None:
+    """The ask that was opened last before a turn of the session."""
+    statement = sa.select(asks).where(
+        asks.c.session_id == session, asks.c.turn_id == turn, asks.c.ref == checkpoint_ref(turn)
+    )
+    row = connection.execute(statement.order_by(asks.c.created_at.desc(), asks.c.id.desc()).limit(1)).one_or_none()
+    return _ask(row) if row else None
 
 
 def page(
@@ -118,6 +127,17 @@ def due(connection: Connection, at: datetime, limit: int) -> list[Ask]:
     """Open asks whose time is over, longest overdue first."""
     statement = sa.select(asks).where(asks.c.status == AskStatus.OPEN, asks.c.expires_at <= at)
     return [_ask(row) for row in connection.execute(statement.order_by(asks.c.expires_at, asks.c.id).limit(limit))]
+
+
+def due_external(connection: Connection, at: datetime, limit: int) -> list[Ask]:
+    """The same of sessions that no host looks after."""
+    statement = (
+        sa.select(asks)
+        .join(heads, heads.c.session_id == asks.c.session_id)
+        .where(asks.c.status == AskStatus.OPEN, asks.c.expires_at <= at, heads.c.external)
+        .order_by(asks.c.expires_at, asks.c.id)
+    )
+    return [_ask(row) for row in connection.execute(statement.limit(limit))]
 
 
 def _of(connection: Connection, session: SessionId, status: Collection[AskStatus]) -> list[Ask]:

@@ -39,8 +39,32 @@ def decode(cursor: str) -> tuple[datetime, str]:
     except (ValueError, binascii.Error):
         match = at = None
     if match is None or at is None or at.tzinfo is None:
-        raise InvalidField("cursor", "is not a cursor of this list; take next_cursor of the page before.")
+        raise _no_cursor()
     return at, match["id"]
+
+
+def encode_text(text: str) -> str:
+    """The cursor behind a group that is called `text`."""
+    return base64.urlsafe_b64encode(f"={text}".encode()).decode().rstrip("=")
+
+
+def decode_text(cursor: str) -> str:
+    """What `encode_text` was given.
+
+    Raises:
+        InvalidField: it is not one of our cursors.
+    """
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode()
+    except (ValueError, binascii.Error):
+        text = ""
+    if not text.startswith("=") or "\x00" in text:
+        raise _no_cursor()
+    return text.removeprefix("=")
+
+
+def _no_cursor() -> InvalidField:
+    return InvalidField("cursor", "is not a cursor of this list; take next_cursor of the page before.")
 
 
 def fetch_page(

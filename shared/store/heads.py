@@ -33,6 +33,7 @@ class Head:
     done_input: int
     volume_id: str | None
     portable: bool
+    external: bool
     wanted_at: datetime | None
     start_by: datetime | None
     end_by: datetime | None
@@ -60,7 +61,7 @@ def create(
     start_by: datetime | None,
     end_by: datetime | None,
 ) -> None:
-    """Make the head of a new session: `starting`, nobody's, nothing logged."""
+    """Make the head of a new session that Corral hosts: `starting`, nobody's, nothing logged."""
     connection.execute(
         heads.insert().values(
             session_id=session,
@@ -71,6 +72,17 @@ def create(
             end_by=end_by,
         )
     )
+
+
+def set_volume(connection: Connection, session: SessionId, volume_id: str | None) -> None:
+    """Say on which volume a new session's files are already: only workers of it may claim the session."""
+    connection.execute(heads.update().where(heads.c.session_id == session).values(volume_id=volume_id))
+
+
+def create_external(connection: Connection, session: SessionId, tenant: TenantId) -> None:
+    """Make the head of a new session that somebody else runs: it never waits for a worker."""
+    values = {"session_id": session, "tenant_id": tenant, "status": SessionStatus.STARTING, "external": True}
+    connection.execute(heads.insert().values(values))
 
 
 def get(connection: Connection, session: SessionId) -> Head | None:
@@ -90,13 +102,17 @@ def lock(connection: Connection, session: SessionId) -> Head | None:
 
 def reserve(connection: Connection, session: SessionId, count: int, at: datetime) -> int | None:
     """Give out `count` numbers at the front, to whoever need not own the session: the last one, or None without it."""
-    statement = (
-        heads.update()
-        .where(heads.c.session_id == session)
-        .values(last_seq=heads.c.last_seq + count, last_event_at=at)
-        .returning(heads.c.last_seq)
-    )
-    return connection.execute(statement).scalar_one_or_none()
+    return _reserve(connection, heads.c.session_id == session, count, at)
+
+
+def reserve_external(connection: Connection, session: SessionId, count: int, at: datetime) -> int | None:
+    """The same for what only an agent says, and so only where no owner can say it: None for a hosted session."""
+    return _reserve(connection, sa.and_(heads.c.session_id == session, heads.c.external), count, at)
+
+
+def _reserve(connection: Connection, mine: sa.ColumnElement[bool], count: int, at: datetime) -> int | None:
+    moved = heads.update().where(mine).values(last_seq=heads.c.last_seq + count, last_event_at=at)
+    return connection.execute(moved.returning(heads.c.last_seq)).scalar_one_or_none()
 
 
 _RESERVE_POSTGRESQL = sa.text(
@@ -162,10 +178,13 @@ def has_batch(connection: Connection, session: SessionId, epoch: int, batch: int
 
 
 def next_input(connection: Connection, session: SessionId, at: datetime) -> int | None:
-    """The number for one more input; the session is wanted by a host from now on. None: it has ended or is gone."""
+    """The number for one more input; the session is wanted by a host from now on.
+
+    None: it has ended, is gone, or is external and nobody would ever look at the input.
+    """
     statement = (
         heads.update()
-        .where(heads.c.session_id == session, heads.c.status != SessionStatus.ENDED)
+        .where(heads.c.session_id == session, heads.c.status != SessionStatus.ENDED, heads.c.external.is_(False))
         .values(
             last_input=heads.c.last_input + 1,
             wanted_at=sa.func.coalesce(heads.c.wanted_at, sa.literal(at, heads.c.wanted_at.type)),
@@ -277,6 +296,7 @@ def as_head(row: sa.Row[*tuple[Any, ...]]) -> Head:
         done_input=row.done_input,
         volume_id=row.volume_id,
         portable=row.portable,
+        external=row.external,
         wanted_at=row.wanted_at,
         start_by=row.start_by,
         end_by=row.end_by,

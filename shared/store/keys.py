@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-import secrets
-import zlib
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
@@ -17,15 +12,14 @@ from shared.domain.clock import now
 from shared.domain.event import storable
 from shared.domain.ids import KeyId, TenantId, mint
 from shared.domain.tenant import ApiKey, Caller, Scope
+from shared.store import tokens
 from shared.store.cursors import Row, fetch_page
 from shared.store.database import Connection
 from shared.store.sealing import Sealer
 from shared.store.tables import keys
 
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_RANDOM = 32  # 190 bits
-_CHECK = 6  # base62 digits that hold a CRC-32
-_SHAPE = re.compile(rf"crl_(?P<body>[0-9A-Za-z]{{{_RANDOM}}})(?P<check>[0-9A-Za-z]{{{_CHECK}}})", re.ASCII)
+_PREFIX = "crl"
+_PEPPER = "api-key-pepper"
 _TOUCH = timedelta(minutes=1)
 
 
@@ -42,8 +36,7 @@ class NewKey(TypedDict):
 
 def create(connection: Connection, **new: Unpack[NewKey]) -> tuple[ApiKey, str]:
     """Make a key: its row, and the secret `crl_…`, which nobody can read again."""
-    body = "".join(secrets.choice(_DIGITS) for _ in range(_RANDOM))
-    secret = f"crl_{body}{_checksum(body)}"
+    secret = tokens.mint(_PREFIX)
     key = ApiKey(
         id=KeyId(mint("key")),
         tenant=new["tenant"],
@@ -59,7 +52,7 @@ def create(connection: Connection, **new: Unpack[NewKey]) -> tuple[ApiKey, str]:
             id=key.id,
             tenant_id=key.tenant,
             name=key.name,
-            hash=_hash(secret, new["sealer"]),
+            hash=tokens.digest(secret, new["sealer"], _PEPPER),
             scopes=sorted(key.scopes),
             created_at=key.created_at,
             expires_at=key.expires_at,
@@ -73,12 +66,11 @@ def find(connection: Connection, secret: str, sealer: Sealer, *, at: datetime | 
 
     A mistyped key fails its checksum and costs no query.
     """
-    match = _SHAPE.fullmatch(secret)
-    if match is None or match["check"] != _checksum(match["body"]):
+    if not tokens.is_whole(secret, _PREFIX):
         return None
     row = connection.execute(
         sa.select(keys.c.id, keys.c.tenant_id, keys.c.name, keys.c.scopes).where(
-            keys.c.hash == _hash(secret, sealer),
+            keys.c.hash == tokens.digest(secret, sealer, _PEPPER),
             keys.c.revoked_at.is_(None),
             sa.or_(keys.c.expires_at.is_(None), keys.c.expires_at > (at or now())),
         )
@@ -118,19 +110,6 @@ def touch(connection: Connection, id: KeyId, at: datetime) -> bool:
     """Note that the key was used; at most once a minute, else False and nothing changed."""
     stale = sa.or_(keys.c.last_used_at.is_(None), keys.c.last_used_at <= at - _TOUCH)
     return connection.execute(keys.update().where(keys.c.id == id, stale).values(last_used_at=at)).rowcount == 1
-
-
-def _hash(secret: str, sealer: Sealer) -> str:
-    # Keyed: who has only the database can neither test guesses nor plant a key of his own.
-    return hmac.new(sealer.derive("api-key-pepper"), secret.encode(), hashlib.sha256).hexdigest()
-
-
-def _checksum(body: str) -> str:
-    value, digits = zlib.crc32(body.encode()), ""
-    for _ in range(_CHECK):
-        value, digit = divmod(value, len(_DIGITS))
-        digits = _DIGITS[digit] + digits
-    return digits
 
 
 def _scopes(stored: list[str]) -> frozenset[Scope]:

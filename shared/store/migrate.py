@@ -24,7 +24,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from shared.domain.errors import Unavailable
 from shared.store.database import DatabaseAway
-from shared.store.tables import metadata
+from shared.store.usage_tables import metadata
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "migrations"
 """Beside `shared`, in a checkout as in an installed wheel."""

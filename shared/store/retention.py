@@ -18,6 +18,7 @@ from shared.domain.session import SessionStatus
 from shared.domain.webhook import DeliveryKind, DeliveryStatus, EndpointStatus
 from shared.store import events, heads, sessions
 from shared.store.database import Database
+from shared.store.external_tables import reports
 from shared.store.tables import (
     asks,
     batch_items,
@@ -163,7 +164,7 @@ def _remove_log(database: Database, session: SessionId, limit: int) -> int:
 
 def _remove_belongings(database: Database, session: SessionId, limit: int) -> int:
     """Before the session itself: its row takes all of them along in one transaction, however many there are."""
-    for table in (blobs, transcripts, inputs, asks, turns):
+    for table in (blobs, transcripts, inputs, asks, turns, reports):
         _remove(database, table, table.c.session_id == session, limit)
     return _remove(database, deliveries, deliveries.c.session_id == session, _fewer(limit))
 

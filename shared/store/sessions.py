@@ -7,17 +7,18 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
-from typing import TypedDict, Unpack
+from typing import NotRequired, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from shared.domain.budget import OnBudget
 from shared.domain.clock import now
 from shared.domain.errors import NotFound, VersionMismatch
 from shared.domain.event import storable
 from shared.domain.ids import KeyId, SessionId, TenantId
 from shared.domain.json import JsonObject
-from shared.domain.session import Limits, Mode, OnWorkerLoss, Session, SessionSpec, SessionStatus
+from shared.domain.session import Limits, Mode, OnWorkerLoss, Origin, Session, SessionSpec, SessionStatus
 from shared.store.cursors import Row, fetch_page
 from shared.store.database import Connection
 from shared.store.sealing import Sealer
@@ -41,6 +42,7 @@ class NewSession(TypedDict):
     key: KeyId | None
     sealer: Sealer
     at: datetime
+    origin: NotRequired[Origin | None]
 
 
 class SessionPatch(TypedDict, total=False):
@@ -88,6 +90,8 @@ def create(connection: Connection, spec: SessionSpec, **new: Unpack[NewSession])
             limits=dataclasses.asdict(spec.limits),
             on_worker_loss=spec.on_worker_loss,
             ask_timeout_s=spec.ask_timeout_s,
+            origin=None if (origin := new.get("origin")) is None else dataclasses.asdict(origin),
+            on_budget=spec.on_budget,
             created_at=new["at"],
             updated_at=new["at"],
         )
@@ -178,6 +182,7 @@ _SELECT = (
     sa.select(
         *sessions.c,
         heads.c.status,
+        heads.c.external,
         heads.c.volume_id,
         heads.c.epoch,
         heads.c.last_seq,
@@ -217,7 +222,8 @@ def _conditions(filters: SessionFilter, *, on_sqlite: bool) -> list[sa.ColumnEle
     if q := filters.get("q"):
         # Both sides go through the database's own lower(): SQLite's knows ASCII only, and must meet itself.
         pattern = "%" + storable(q).replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
-        wanted.append(sa.func.lower(sessions.c.title).like(sa.func.lower(pattern), escape="!"))
+        texts = (sessions.c.title, sessions.c.id)
+        wanted.append(sa.or_(*(sa.func.lower(text).like(sa.func.lower(pattern), escape="!") for text in texts)))
     has_entry = _has_entry_sqlite if on_sqlite else _has_entry_postgresql
     wanted += [has_entry(storable(key), storable(value)) for key, value in filters.get("metadata", {}).items()]
     return wanted
@@ -252,6 +258,7 @@ def _session(row: Row, sealer: Sealer | None) -> Session:
         spec=_spec(row, sealer),
         status=SessionStatus(row.status),
         version=row.version,
+        is_external=row.external,
         volume_id=row.volume_id,
         worker=row.worker,
         epoch=row.epoch,
@@ -264,6 +271,7 @@ def _session(row: Row, sealer: Sealer | None) -> Session:
         ended_at=row.ended_at,
         end_reason=row.end_reason,
         end_detail=row.end_detail,
+        origin=_origin(row.origin),
     )
 
 
@@ -284,7 +292,16 @@ def _spec(row: Row, sealer: Sealer | None) -> SessionSpec:
         limits=_limits(row.limits),
         on_worker_loss=OnWorkerLoss(row.on_worker_loss),
         ask_timeout_s=row.ask_timeout_s,
+        on_budget=OnBudget.STOP if row.on_budget is None else OnBudget(row.on_budget),
     )
+
+
+def _origin(stored: JsonObject | None) -> Origin | None:
+    # As with limits: of a later release's fields only those known here.
+    known = {field.name for field in dataclasses.fields(Origin)}
+    if stored is None:
+        return None
+    return Origin(**{name: value for name, value in stored.items() if name in known})  # type: ignore[arg-type]
 
 
 def _limits(stored: JsonObject) -> Limits:

@@ -62,6 +62,8 @@ sessions = sa.Table(
     sa.Column("limits", Json, nullable=False),
     sa.Column("on_worker_loss", sa.Text, nullable=False),
     sa.Column("ask_timeout_s", sa.Float, nullable=False),
+    # Null: stop.
+    sa.Column("on_budget", sa.Text),
     sa.Column("version", sa.Integer, nullable=False, default=1),
     sa.Column("agent_session_id", sa.Text),
     # The agent's conversation it begins with (fork, attach); null: a fresh one.
@@ -93,6 +95,8 @@ heads = sa.Table(
     # Null until a worker first opens the workspace; then only workers of this volume may claim it.
     sa.Column("volume_id", sa.Text),
     sa.Column("portable", sa.Boolean, nullable=False, default=False),
+    # Somebody else runs its agent: no worker ever claims it, and its log is written by reports.
+    sa.Column("external", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     # Set while something waits to be hosted: when it began to wait. Claim order and no_capacity come from it.
     sa.Column("wanted_at", UTC),
     # A session nobody could take by then ends no_capacity.
@@ -144,6 +148,9 @@ turns = sa.Table(
     sa.Column("cost_usd", sa.Float),
     # The slash command this turn is; null: a prompt.
     sa.Column("command", sa.Text),
+    # Null where a release before checkpoints made it.
+    sa.Column("confirm", sa.Boolean),
+    sa.Column("cost_source", sa.Text),
     sa.Index("ix_turns_session_position", "session_id", "position"),
     sa.Index("ix_turns_session_status", "session_id", "status"),
 )
@@ -193,6 +200,21 @@ asks = sa.Table(
     sa.Index("ix_asks_session", "session_id", "status"),
     sa.Index("ix_asks_tenant", "tenant_id", "status", "created_at"),
     sa.Index("ix_asks_expiry", "status", "expires_at"),
+)
+
+ask_links = sa.Table(
+    "ask_links",
+    metadata,
+    # Keyed hash of the secret in the address, which is kept nowhere.
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("ask_id", sa.Text, sa.ForeignKey("asks.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("tenant_id", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created_at", UTC, nullable=False),
+    sa.Column("expires_at", UTC, nullable=False),
+    sa.Column("used_at", UTC),
+    sa.Index("ix_ask_links_ask", "ask_id"),
 )
 
 transcripts = sa.Table(

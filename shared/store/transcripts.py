@@ -33,6 +33,21 @@ def append(connection: Connection, session: SessionId, agent_session_id: str, en
     )
 
 
+def copy(connection: Connection, source: SessionId, target: SessionId, agent_session_id: str) -> None:
+    """Give the new session `target` all entries of one conversation of `source`."""
+    rows = connection.execute(
+        sa.select(transcripts.c.entries)
+        .where(transcripts.c.session_id == source, transcripts.c.agent_session_id == agent_session_id)
+        .order_by(transcripts.c.n)
+    ).scalars()
+    copies = [
+        {"session_id": target, "n": n, "agent_session_id": agent_session_id, "entries": entries}
+        for n, entries in enumerate(rows, start=1)
+    ]
+    if copies:
+        connection.execute(transcripts.insert(), copies)
+
+
 def read(connection: Connection, session: SessionId, agent_session_id: str) -> list[str]:
     """All entries of one conversation of the agent, in order; empty where nothing was mirrored."""
     rows = connection.execute(

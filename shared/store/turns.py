@@ -9,12 +9,14 @@ from typing import TypedDict, Unpack
 
 import sqlalchemy as sa
 
+from shared.domain.clock import now
 from shared.domain.errors import NotFound, TurnOver
 from shared.domain.event import storable
 from shared.domain.ids import SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
 from shared.domain.turn import OPEN_TURN, Ending, Turn, TurnStatus
-from shared.domain.usage import Usage
+from shared.domain.usage import CostSource, Usage
+from shared.store import budgets, usage
 from shared.store.cursors import Row, fetch_page
 from shared.store.database import Connection
 from shared.store.tables import turns
@@ -27,6 +29,7 @@ class QueuedEdit(TypedDict, total=False):
 
     text: str
     position: float
+    confirm: bool
 
 
 def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
@@ -51,6 +54,8 @@ def create(connection: Connection, turn: Turn, tenant: TenantId) -> None:
             usage=_usage_data(turn.usage),
             cost_usd=turn.cost_usd,
             command=turn.command,
+            confirm=turn.confirm,
+            cost_source=turn.cost_source,
         )
     )
 
@@ -189,6 +194,8 @@ def go_on(connection: Connection, id: TurnId) -> bool:
 def end(connection: Connection, id: TurnId, ending: Ending, at: datetime) -> bool:
     """Give the turn its end. True for exactly one caller, who alone appends the terminal event; False: it is over.
 
+    What it used is counted with it.
+
     Raises:
         ValueError: the ending's status is not a terminal one.
     """
@@ -202,19 +209,26 @@ def end(connection: Connection, id: TurnId, ending: Ending, at: datetime) -> boo
         "error": _storable_or_none(ending.error),
         "usage": _usage_data(ending.usage),
         "cost_usd": ending.cost_usd,
+        "cost_source": ending.cost_source,
     }
-    return _move(connection, id, tuple(OPEN_TURN), values)
+    if not _move(connection, id, tuple(OPEN_TURN), values):
+        return False
+    usage.record(connection, id, ending, at)
+    budgets.release(connection, id)
+    return True
 
 
 def requeue(connection: Connection, id: TurnId) -> int:
     """Put a turn whose worker was lost back into the line, at its place, as the next attempt; the attempt's number.
 
-    One that is queued already stays as it is.
+    One that is queued already stays as it is. What the lost attempt said to have used is counted.
 
     Raises:
         TurnOver: it has ended.
         NotFound: no such turn.
     """
+    usage.record_lost(connection, id, now())
+    budgets.release(connection, id)
     statement = (
         turns.update()
         .where(turns.c.id == id, turns.c.status.in_(_UNDER_WAY))
@@ -233,12 +247,14 @@ def requeue(connection: Connection, id: TurnId) -> int:
 
 
 def edit_queued(connection: Connection, id: TurnId, **edit: Unpack[QueuedEdit]) -> bool:
-    """Change text or position of a queued turn. False: it is not queued any more, and nothing changed."""
+    """Change text, position or checkpoint of a queued turn. False: it is not queued any more, and nothing changed."""
     values: dict[str, object] = {"id": id}
     if "text" in edit:
         values["text"] = storable(edit["text"])
     if "position" in edit:
         values["position"] = edit["position"]
+    if "confirm" in edit:
+        values["confirm"] = edit["confirm"]
     return _move(connection, id, (TurnStatus.QUEUED,), values)
 
 
@@ -283,4 +299,6 @@ def _turn(row: Row) -> Turn:
         usage=_usage(row.usage),
         cost_usd=row.cost_usd,
         command=row.command,
+        confirm=bool(row.confirm),
+        cost_source=None if row.cost_source is None else CostSource(row.cost_source),
     )

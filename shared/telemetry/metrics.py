@@ -165,6 +165,24 @@ TURNS_ENDED = counter(
     "Many failed ones of one reason: look for turn.ended in the log.",
     ("status", "stop_reason"),
 )
+TURN_TOKENS = counter(
+    "corral_turn_tokens",
+    "Tokens of turns that ended on this worker, by agent and kind: input, output, cache_read, cache_write.",
+    "GET /v1/usage tells whose they were. Much input beside little cache_read: prompts are not cached.",
+    ("agent", "kind"),
+)
+TURN_COST = counter(
+    "corral_turn_cost_usd",
+    "US dollars of turns that ended on this worker, by agent and source: agent, price_table.",
+    "GET /v1/usage tells whose they were. Standing still while corral_turn_tokens grows: CORRAL_PRICES lacks a model.",
+    ("agent", "source"),
+)
+BUDGET_STOPS = counter(
+    "corral_budget_stops",
+    "Turns that would have begun beyond a spent budget, by scope (session, tenant_day) and outcome: stopped, asked.",
+    "Look at GET /v1/usage and GET /v1/budget of the tenant; raise its budget, or answer its asks.",
+    ("scope", "outcome"),
+)
 AGENT_STARTS = counter(
     "corral_agent_starts",
     "Starts of agent processes by agent and outcome: ready, failed.",
@@ -190,6 +208,18 @@ BATCH_ROUNDS = counter(
     "A failed round is made up by the next; if they go on failing, look for batches.failed in the log.",
     ("outcome",),
 )
+REPORTS = counter(
+    "corral_reports",
+    "Reports of external agents by agent, event and outcome: taken, repeated (sent before), refused.",
+    "Refused: the session has ended, or the body is no report. Many repeated ones: replies do not reach the agent.",
+    ("agent", "event", "outcome"),
+)
+SECRETS_MASKED = counter(
+    "corral_secrets_masked_reports",
+    "Reports in which secrets were masked, by family of secret.",
+    "Secrets pass through the agent's tools; the people who run it should know.",
+    ("family",),
+)
 REQUESTS = counter(
     "corral_requests",
     "HTTP requests by method, route and status. A request that waits counts once.",
@@ -210,9 +240,28 @@ STREAMS_OPEN = gauge(
 )
 STREAMS_CUT = counter(
     "corral_streams_cut",
-    "Event streams ended by the API, by reason: stalled (took nothing for a minute), full (refused at the limit).",
+    "Event streams ended by the API, by reason: stalled (took nothing for a minute), full (refused at the limit), "
+    "revoked (its key was revoked, or expired).",
     "Stalled ones are slow or lost clients; they go on from their last event when they reconnect.",
     ("reason",),
+)
+MCP_CALLS = counter(
+    "corral_mcp_calls",
+    "Calls of MCP tools, by tool and outcome: ok, asked (the human is shown a form), or a problem's code.",
+    "Many of one code: a client that misreads a tool, or a key without the scope.",
+    ("tool", "outcome"),
+)
+MCP_CALL_SECONDS = histogram(
+    "corral_mcp_call_seconds",
+    "Seconds a call of an MCP tool took, its waiting included.",
+    "Above 0.05 for tools that do not wait: the database is slow, or CORRAL_MCP_THREADS are too few.",
+    (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0),
+    ("tool",),
+)
+MCP_STREAMS_OPEN = gauge(
+    "corral_mcp_streams_open",
+    "Streams of the older MCP transport (/sse) this API process serves now.",
+    "Near CORRAL_MCP_STREAMS: move clients to /mcp, which keeps nothing open, or start another API process.",
 )
 WAITS_OPEN = gauge(
     "corral_waits_open",

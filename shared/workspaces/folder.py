@@ -11,6 +11,7 @@ from pathlib import Path
 from shared.domain.errors import InvalidField, WorkspaceUnusable
 from shared.domain.ids import SessionId, is_id
 from shared.domain.json import JsonObject, JsonValue
+from shared.workspaces.copying import copy_tree
 from shared.workspaces.kind import Place, Volume
 
 PATH_BYTES = 4095
@@ -42,19 +43,32 @@ class Folder:
             raise InvalidField("workspace.path", "is not in a folder that CORRAL_ALLOWED_FOLDERS names")
         return {"kind": self.name, "path": str(path)}
 
+    def fork(self, spec: JsonObject, source: SessionId) -> JsonObject:
+        """A folder Corral made is copied; an existing one is worked in by both."""
+        return spec if spec.get("path") is not None else {"kind": self.name, "copy_of": source}
+
     def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
         own = _own(session, volume)
         existing = spec.get("path")
         root = own / "workspace" if existing is None else _existing(_path(existing), volume)
         try:
-            for folder in (own.parent, own, own / "home", root):
-                folder.mkdir(mode=0o700, exist_ok=True)
-                if folder.is_symlink():
-                    raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
+            for folder in (own.parent, own, own / "home"):
+                _make(folder)
+            if isinstance(source := spec.get("copy_of"), str) and not root.exists():
+                copy_tree(_own(SessionId(source), volume) / "workspace", root)
+            _make(root)
             (own / "home").chmod(0o700)
         except OSError as trouble:
             raise WorkspaceUnusable(f"the worker's volume cannot be written ({trouble.strerror}).") from trouble
         return Place(root=root, home=own / "home", managed=existing is None)
+
+    def find(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place | None:
+        own = _own(session, volume)
+        existing = spec.get("path")
+        if own.is_symlink() or not (own / "home").is_dir():
+            return None
+        root = own / "workspace" if existing is None else _existing(_path(existing), volume)
+        return Place(root=root, home=own / "home", managed=existing is None) if _is_folder(root) else None
 
     def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
         own = _own(session, volume)
@@ -72,10 +86,20 @@ class Folder:
             ) from trouble
 
 
+def _make(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink():
+        raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
+
+
 def _own(session: SessionId, volume: Volume) -> Path:
     if not is_id(session, "ses"):
         raise InvalidField("session", "is no session id")
     return volume.root / "sessions" / session
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _path(value: JsonValue) -> Path:

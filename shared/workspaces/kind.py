@@ -57,11 +57,26 @@ class Kind(Protocol):
         """
         ...
 
+    def fork(self, spec: JsonObject, source: SessionId) -> JsonObject:
+        """The spec of a workspace that begins with the files of `source`, whose own spec is `spec`; `open` copies them.
+
+        Only for sessions of one tenant, and on the volume of `source`.
+        """
+        ...
+
     def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
         """Make the workspace, or find it again. Idempotent; blocks on disk or network, so call it in a thread.
 
         Raises:
             Refused: it cannot be opened here (unreadable folder, not on the allow-list).
+        """
+        ...
+
+    def find(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place | None:
+        """The workspace where `open` has made it, or None. Makes and changes nothing; blocks on disk.
+
+        Raises:
+            Refused: it cannot be opened here any more.
         """
         ...
 

@@ -46,7 +46,7 @@ def test_a_prompt_runs_in_an_empty_home_and_its_turn_tells_text_usage_and_cost(h
     ]
     assert "".join(data["text"] for data in session.told("message_chunk")) == turn["result_text"]
     assert session.told("message")[0]["text"] == turn["result_text"]
-    assert session.told("usage")[-1] == {**turn["usage"], "cost_usd": turn["cost_usd"]}
+    assert session.told("usage")[-1] == {**turn["usage"], "cost_usd": turn["cost_usd"], "cost_source": "agent"}
     assert session.told("session_started")[0]["resumed"] is False
     assert not (house.fleet.folder / ".claude").exists()
 

@@ -12,10 +12,9 @@ import signal
 import pytest
 
 from shared.agents.registry import find
-from tests.conformance.harness import Hosted, options_for
+from tests.conformance.harness import options_for
 from tests.conformance.scenarios import SCENARIOS
-from tests.conformance.test_drivers import _finish, _resumed_options
-from tests.conformance.walk import go_through
+from tests.conformance.walk import live_through
 from tests.fakes.model_server import serve
 from tests.fakes.webhook_receiver import receiving
 from tests.fixtures.fleet import running
@@ -49,24 +48,10 @@ ASKED = [scenario for scenario in SCENARIOS if scenario.name in NAMES]
 
 @pytest.mark.parametrize("scenario", ASKED, ids=lambda scenario: scenario.name)
 def test_opencode_goes_through_the_scenario(scenario, opencode_binary, model_server, tmp_path):
-    # given
     variables = [f"{name}={value}" for name, value in opencode_environment(model_server).items()]
     options = options_for(tmp_path.resolve(), ("env", *variables, str(opencode_binary)), scenario.mode)
-    driver = find("opencode")
-    split = scenario.restart_before if scenario.restart_before is not None else len(scenario.turns)
 
-    # when
-    with Hosted(driver, options, deadline_s=START_S) as first:
-        for turn in scenario.turns[:split]:
-            go_through(first, turn, PROMPTS)
-        later = _resumed_options(first, scenario, tmp_path)
-        _finish(first)
-    if split < len(scenario.turns):
-        with Hosted(driver, later, deadline_s=START_S) as second:
-            for turn in scenario.turns[split:]:
-                go_through(second, turn, PROMPTS)
-            # then
-            _finish(second)
+    live_through(find("opencode"), options, scenario, PROMPTS, deadline_s=START_S)
 
 
 @pytest.fixture

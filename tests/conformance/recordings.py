@@ -109,7 +109,7 @@ def plain(value: Any) -> Any:
 def options_as_step(options: LaunchOptions) -> Any:
     """The first step of a recording: what of the options a dialogue may know, without paths of a machine."""
     kept = {"session": options.session, "mode": options.mode.value, "agent_session_id": options.agent_session_id}
-    return {"options": kept}
+    return {"options": {**kept, "fork": True} if options.fork else kept}
 
 
 def _options(step: Any) -> LaunchOptions:
@@ -121,6 +121,7 @@ def _options(step: Any) -> LaunchOptions:
         mode=Mode(step["mode"]),
         model=None,
         agent_session_id=step["agent_session_id"],
+        fork=step.get("fork", False),
         allow_bypass=step["mode"] == Mode.BYPASS,
     )
 

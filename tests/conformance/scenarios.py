@@ -66,6 +66,8 @@ class Scenario:
     """The process is killed before this turn and resumed in a new one."""
     new_home: bool = False
     """The resumed process gets an empty home: only the mirrored transcript is left."""
+    forks: bool = False
+    """The later process goes on with a copy of the conversation, as another session."""
     mode_after: Mode | None = None
 
 
@@ -191,6 +193,14 @@ SCENARIOS: Sequence[Scenario] = (
         needs=["resume"],
         restart_before=1,
         new_home=True,
+    ),
+    Scenario(
+        "forked into another session",
+        [Turn("remember"), Turn("recall", text="the word is quince")],
+        needs=["fork"],
+        restart_before=1,
+        new_home=True,
+        forks=True,
     ),
     Scenario(
         "killed in mid turn",

@@ -82,6 +82,20 @@ def test_opening_again_finds_what_was_there(kind, spec, volume):
     assert (again.home / "state").read_text() == "kept"
 
 
+def test_looking_for_a_workspace_makes_none(kind, spec, volume):
+    session = mint_session()
+    before = kind.find(session, spec, volume)
+    untouched = os.listdir(volume.root / "sessions") if (volume.root / "sessions").exists() else []  # noqa: PTH208
+    opened = kind.open(session, spec, volume)
+    found = kind.find(session, spec, volume)
+    kind.remove(session, spec, volume)
+
+    assert (before, untouched) == (None, [])
+    assert found == opened
+    assert kind.find(session, spec, volume) is None
+    assert not opened.home.exists()
+
+
 def test_two_sessions_share_neither_home_nor_managed_workspace(kind, spec, volume):
     one, other = (kind.open(mint_session(), spec, volume) for _ in range(2))
 
@@ -109,5 +123,7 @@ def test_removing_leaves_nothing_of_the_session_and_all_of_the_others(kind, spec
 def test_what_is_no_session_id_never_becomes_a_path(kind, spec, volume, session):
     with pytest.raises(InvalidField):
         kind.open(session, spec, volume)
+    with pytest.raises(InvalidField):
+        kind.find(session, spec, volume)
     with pytest.raises(InvalidField):
         kind.remove(session, spec, volume)

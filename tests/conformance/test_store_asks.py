@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from shared.domain.ask import AskStatus
+from shared.domain.ask import AskStatus, checkpoint_ref
 from shared.domain.ids import AskId
 from shared.store import asks
-from tests.fixtures.store_rows import ACME, OTHER, T0, add_ask, add_session, after, at_once, each_at_once
+from tests.fixtures.store_rows import ACME, OTHER, T0, add_ask, add_session, add_turn, after, at_once, each_at_once
 
 
 def say(c, ask, by="key_1"):
@@ -118,3 +118,17 @@ def test_pages_of_asks_are_filtered_and_newest_first(db):
         assert [ask.id for ask in page + rest] == [elsewhere, *reversed(made)]
         assert [ask.id for ask in asks.page(c, ACME, session=session)[0]] == list(reversed(made))
         assert [ask.id for ask in asks.page(c, ACME, status=[AskStatus.LOST])[0]] == [elsewhere]
+
+
+def test_the_ask_before_a_turn_is_found_and_told_from_what_its_agent_asks(db):
+    with db.write() as c:
+        session = add_session(c)
+        turn, other = add_turn(c, session, confirm=True), add_turn(c, session)
+        ask = {"turn": turn.id, "created_at": after(1)}
+        lost = add_ask(c, session, **ask, ref=checkpoint_ref(turn.id), status=AskStatus.LOST)
+        first = add_ask(c, session, **(ask | {"created_at": after(2)}), ref=checkpoint_ref(turn.id))
+        agents = add_ask(c, session, **(ask | {"created_at": after(3)}), ref=checkpoint_ref(other.id))
+
+        assert asks.checkpoint_of(c, session, turn.id) == first
+        assert asks.checkpoint_of(c, session, other.id) is None
+        assert [one.is_checkpoint for one in (lost, first, agents)] == [True, True, False]

@@ -116,7 +116,7 @@ def test_pages_walk_all_sessions_newest_first(db):
 def test_filters_narrow_a_page(db):
     with db.write() as c:
         add_session(c, title="one", metadata={"team": "a", "tier": "1"})
-        add_session(c, title="two", metadata={"team": "a"}, agent="claude", at=after(10))
+        two = add_session(c, title="two", metadata={"team": "a"}, agent="claude", at=after(10))
         ended = add_session(c, title="three", metadata={"team": "b"}, at=after(20))
         heads.end(c, ended, "terminated", None, after(30))
 
@@ -129,6 +129,7 @@ def test_filters_narrow_a_page(db):
         assert titles(c, metadata={"team": "a"}) == ["two", "one"]
         assert titles(c, metadata={"team": "a", "tier": "1"}) == ["one"]
         assert titles(c, metadata={"team": "a"}, agent="demo", q="ONE") == ["one"]
+        assert titles(c, q=two[5:].upper()) == ["two"]
         assert titles(c, agent=None, title=None, q=None, created_after=None, cursor=None) == ["three", "two", "one"]
 
 

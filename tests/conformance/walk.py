@@ -18,24 +18,33 @@ from shared.agents.driver import (
     TurnEnd,
 )
 from shared.domain.event import EventType
+from shared.domain.ids import mint_session
 from tests.conformance import shapes
-from tests.conformance.harness import Hosted
+from tests.conformance.harness import DEADLINE_S, Hosted
 from tests.conformance.scenarios import Instead, Scenario, Turn
 
 
-def live_through(driver: Driver, options: LaunchOptions, scenario: Scenario, prompts: Mapping[str, str]) -> None:
+def live_through(
+    driver: Driver,
+    options: LaunchOptions,
+    scenario: Scenario,
+    prompts: Mapping[str, str],
+    *,
+    deadline_s: float = DEADLINE_S,
+) -> None:
     """Run the agent, once or twice as the scenario says. `prompts` brings it to do what the turns name."""
     split = scenario.restart_before if scenario.restart_before is not None else len(scenario.turns)
-    with Hosted(driver, options) as first:
+    with Hosted(driver, options, deadline_s=deadline_s) as first:
         for turn in scenario.turns[:split]:
             go_through(first, turn, prompts)
         later = _resumed(first, scenario)
         _finish(first)
     if split < len(scenario.turns):
-        with Hosted(driver, later) as second:
+        with Hosted(driver, later, deadline_s=deadline_s) as second:
             for turn in scenario.turns[split:]:
                 go_through(second, turn, prompts)
             _finish(second)
+        assert scenario.forks is (_conversation(first) != _conversation(second))
     assert scenario.mode_after is None or first.all(ModeNow)[-1].mode is scenario.mode_after
 
 
@@ -44,7 +53,12 @@ def _resumed(hosted: Hosted, scenario: Scenario) -> LaunchOptions:
         return hosted.again()
     home = Path(hosted.options.home).with_name("another home")
     home.mkdir()
-    return hosted.again(home=str(home), transcript=tuple(hosted.transcript()))
+    changes = {"fork": True, "session": mint_session()} if scenario.forks else {}
+    return hosted.again(home=str(home), transcript=tuple(hosted.transcript()), **changes)
+
+
+def _conversation(hosted: Hosted) -> str | None:
+    return hosted.all(Ready)[-1].agent_session_id
 
 
 def _finish(hosted: Hosted) -> None:

@@ -152,7 +152,7 @@ def test_only_the_ways_of_callers_are_reached_from_outside(installations):
     (rule,) = installations["everything"].one("Ingress")["spec"]["rules"]
 
     paths = [path["path"] for path in rule["http"]["paths"]]
-    assert paths == ["/v1", "/docs", "/openapi.json"]
+    assert paths == ["/v1", "/a", "/docs", "/openapi.json"]
     assert not any("/metrics".startswith(path) for path in paths)
 
 

@@ -105,6 +105,17 @@ def _bash(argument: str) -> Json:
     return _tool("Bash", {"command": argument, "description": "Run the command"})
 
 
+def _later(argument: str) -> Json:
+    return _tool("Bash", {"command": argument, "description": "Run it later", "run_in_background": True})
+
+
+def _mcp(argument: str) -> Json:
+    """`mcp:orchard/pick={"fruit": "plum"}`."""
+    name, _, given = argument.partition("=")
+    server, _, tool = name.partition("/")
+    return _tool(f"mcp__{server}__{tool}", json.loads(given))
+
+
 def _write(argument: str) -> Json:
     path, _, content = argument.partition("=")
     return _tool("Write", {"file_path": path, "content": content})
@@ -120,6 +131,8 @@ def _ask(argument: str) -> Json:
 
 TOOLS: dict[str, Callable[[str], Json]] = {
     "bash": _bash,
+    "later": _later,
+    "mcp": _mcp,
     "write": _write,
     "ask": _ask,
     "plan": lambda _argument: _tool("ExitPlanMode", {"plan": PLAN_TEXT}),

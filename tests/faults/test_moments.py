@@ -32,6 +32,12 @@ def asking(client: Client) -> dict[str, Any]:
     return made
 
 
+def at_checkpoint(client: Client) -> dict[str, Any]:
+    made: dict[str, Any] = client.start("Confirm: say let go")
+    opened(client, made)
+    return made
+
+
 def counting(fleet: Fleet, client: Client, **wishes: Any) -> dict[str, Any]:
     made: dict[str, Any] = client.start("count counter.txt 50", **wishes)
     counts(fleet, made["id"])
@@ -58,6 +64,7 @@ def test_whatever_was_accepted_and_not_seen_is_told_and_done(fleet: Fleet) -> No
     worker = fleet["a"]
     idle, unseen = client.start("say first"), client.start("say first")
     unanswered, answered = asking(client), asking(client)
+    held, let_go = at_checkpoint(client), at_checkpoint(client)
     cancelled = counting(fleet, client)
     not_repeated = counting(fleet, client, on_worker_loss="continue")
     terminated = counting(fleet, client)
@@ -68,6 +75,7 @@ def test_whatever_was_accepted_and_not_seen_is_told_and_done(fleet: Fleet) -> No
     worker.signal(signal.SIGSTOP)
     late = client.post(f"/sessions/{unseen['id']}/prompts", {"text": "say late"})["id"]
     client.post(f"/asks/{opened(client, answered)}/answer", {"decision": "allow"})
+    client.post(f"/asks/{opened(client, let_go)}/answer", {"decision": "allow"})
     client.post(f"/sessions/{cancelled['id']}/cancel", {})
     client.post(f"/sessions/{not_repeated['id']}/cancel", {})
     client.post(f"/sessions/{terminated['id']}/terminate", {})
@@ -79,12 +87,18 @@ def test_whatever_was_accepted_and_not_seen_is_told_and_done(fleet: Fleet) -> No
     assert end_of(client, answered) == ("interrupted", "worker_lost")
     assert resolutions(client, answered) == [("answered", None), ("lost", "answer_lost")]
     assert client.get(f"/asks/{opened(client, answered)}")["status"] == "lost"
+    # No agent has a part in a turn that is held: it is let go by the answer, given before the loss or after it.
+    assert client.turn(let_go["turn"]["id"])["result_text"] == "let go"
+    assert resolutions(client, let_go) == [("answered", None), ("applied", None)]
+    assert resolutions(client, held) == []
+    client.post(f"/asks/{opened(client, held)}/answer", {"decision": "deny"})
+    assert end_of(client, held) == ("cancelled", "denied")
     assert end_of(client, cancelled) == ("cancelled", "cancelled")
     # Cancelled is cancelled, although it would run again on another worker.
     assert end_of(client, not_repeated) == ("cancelled", "cancelled")
     assert client.session(terminated["id"], "ended")["end_reason"] == "terminated"
     assert len(kinds(whole_log(client, terminated["id"]), "turn_ended", "session_ended")) == 2
-    for made in (idle, unseen, unanswered, answered, cancelled, not_repeated):
+    for made in (idle, unseen, unanswered, answered, cancelled, not_repeated, held, let_go):
         next_prompt_works(client, made)
         whole_log(client, made["id"])
         assert client.get(f"/sessions/{made['id']}")["worker"] == "b"

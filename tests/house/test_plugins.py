@@ -12,7 +12,7 @@ from tests.house.tree import ROOT, Source, imported, rooms
 ROOMS = {
     "shared/agents": {"driver", "jsonlines", "jsonrpc", "registry"},
     "shared/connectors": {"connector", "registry"},
-    "shared/workspaces": {"kind", "local", "gitcmd", "volume", "opener", "signed", "remote", "registry"},
+    "shared/workspaces": {"kind", "local", "gitcmd", "copying", "volume", "opener", "signed", "remote", "registry"},
 }
 AGENT_ROOM = "shared/agents"
 

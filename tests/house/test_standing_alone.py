@@ -90,7 +90,6 @@ def test_the_lock_of_npm_holds_hashes_and_no_address():
         ("requirements-build.lock", ("build",)),
         ("requirements-dev.lock", ("build", "test", "check")),
         ("requirements-agents.lock", ("agents",)),
-        ("requirements-npm.lock", ("npm",)),
         ("requirements-deploy.lock", ("deploy",)),
         ("requirements-helm.lock", ("helm",)),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from shared.domain import clock
-from shared.domain.ask import AskKind
+from shared.domain.ask import AskKind, checkpoint_ref
 from shared.domain.session import SessionStatus
 from shared.store import ownership
 
@@ -37,9 +37,9 @@ def test_of_many_answers_at_once_one_is_taken(api):
         return int(api.http.post(f"/v1/asks/{ask}/answer", json=said).status_code)
 
     with ThreadPoolExecutor(8) as pool:
-        statuses = list(pool.map(answer, range(16)))
+        statuses = list(pool.map(answer, range(20)))
 
-    assert sorted(statuses) == [200] + [409] * 15
+    assert sorted(statuses) == [200] + [409] * 19
     assert api.inputs(session) == ["prompt", "answer"]
 
 
@@ -91,3 +91,25 @@ def test_an_ask_of_a_session_that_ends_is_lost_before_its_turn_ends(api):
     assert [event["type"] for event in events] == ["ask_resolved", "turn_ended", "session_ended"]
     late = api.http.post(f"/v1/asks/{ask}/answer", json={"decision": "allow"})
     assert (late.status_code, late.json()["code"]) == (409, "ask_closed")
+
+
+def test_a_checkpoint_is_about_one_prompt_as_it_is(sqlite_api):
+    api = sqlite_api
+    made = api.create("confirm: run it")
+    host, turn = api.host(made["id"]), made["turn"]["id"]
+    host.start(turn)
+    ask = host.ask(turn=turn, data={"tool_name": "prompt", "input": {"text": "run it"}}, ref=checkpoint_ref(turn)).id
+    link = api.http.post(f"/v1/asks/{ask}/links", json={}).json()["url"].rpartition("/")[2]
+
+    page = api.http.get(f"/a/{link}").text
+    refused = [
+        api.http.post(f"/v1/asks/{ask}/answer", json={"decision": "allow_always"}),
+        api.http.post(f"/v1/asks/{ask}/answer", json={"decision": "allow", "input": {"text": "run that"}}),
+    ]
+    taken = api.http.post(f"/v1/asks/{ask}/answer", json={"decision": "allow"})
+
+    assert [answer.json()["code"] for answer in refused] == ["unsupported"] * 2
+    assert "Shall this prompt run?" in page
+    assert "run it" in page
+    assert "Allow for the session" not in page
+    assert taken.status_code == 200

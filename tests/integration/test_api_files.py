@@ -39,7 +39,7 @@ def address(volume: Volume) -> Iterator[str]:
     async def serve() -> None:
         app = make_app(
             key=KEY,
-            locate=lambda session: kind.open(session, {}, volume),
+            locate=lambda session: kind.find(session, {}, volume),
             remove=lambda session: kind.remove(session, {}, volume),
             readiness=Readiness,
             metrics=lambda: b"",
@@ -153,4 +153,5 @@ def test_deleting_an_ended_session_removes_its_workspace(sqlite_api, session, vo
     answers = [sqlite_api.http.delete(f"/v1/sessions/{session}").status_code for _ in range(2)]
 
     assert answers == [202, 202]
+    assert sqlite_api.http.get(f"/v1/sessions/{session}/files").status_code == 404
     assert not folder.exists()

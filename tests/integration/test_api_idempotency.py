@@ -21,6 +21,7 @@ def test_fifty_requests_at_once_make_one_session(api):
 
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.text for answer in answers}) == 1, "all get the same bytes"
+    assert len({(answer.headers["location"], answer.headers["etag"]) for answer in answers}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
     assert len(api.http.get("/v1/sessions").json()["data"]) == 1
     assert api.inputs(answers[0].json()["id"]) == ["prompt"]

@@ -82,6 +82,7 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(sqlite_url, valkey_
     assert answers[0].headers["ratelimit"].startswith('"key";r=2')
     assert answers[3].json()["code"] == "rate_limited"
     assert 1 <= int(answers[3].headers["retry-after"]) <= 20
+    assert answers[3].headers["ratelimit"] == f'"key";r=0;t={answers[3].headers["retry-after"]}'
     assert other.status_code == 200
 
 

@@ -118,3 +118,56 @@ def test_a_callback_is_an_endpoint_that_is_nobodys_to_change(api, session):
     assert answer.status_code == 202
     assert answer.json()["callback_url"] == "http://127.0.0.1:9/done"
     assert api.http.get("/v1/webhooks").json()["data"] == []
+
+
+def test_a_prompt_with_a_checkpoint_loses_its_prefix_and_says_so(sqlite_api):
+    api = sqlite_api
+    session = api.create("CONFIRM: first")["id"]
+
+    made = [
+        send(api, session, " confirm:\n second"),
+        send(api, session, "third", confirm=True),
+        send(api, session, "I confirm: fourth"),
+    ]
+    turn = made[2].json()["id"]
+    edited = api.http.patch(f"/v1/turns/{turn}", json={"text": "confirm: fifth"}).json()
+    again = api.http.patch(f"/v1/turns/{turn}", json={"text": "sixth"}).json()
+
+    assert [answer.status_code for answer in made] == [202] * 3
+    assert [(one.json()["text"], one.json()["confirm"]) for one in made] == [
+        ("second", True),
+        ("third", True),
+        ("I confirm: fourth", False),
+    ]
+    assert (edited["text"], edited["confirm"], again["text"], again["confirm"]) == ("fifth", True, "sixth", True)
+    log = api.http.get(f"/v1/sessions/{session}/events", params={"types": "turn_queued"}).json()["data"]
+    assert [(event["data"]["text"], event["data"].get("confirm")) for event in log] == [
+        ("first", True),
+        ("second", True),
+        ("third", True),
+        ("I confirm: fourth", None),
+    ]
+
+
+def test_a_checkpoint_before_nothing_or_in_mid_turn_is_refused(sqlite_api):
+    api = sqlite_api
+    session = api.create("one")["id"]
+
+    answers = [
+        send(api, session, "confirm:  "),
+        send(api, session, "confirm: x", when_busy="steer"),
+        send(api, session, "x", confirm=True, when_busy="steer"),
+        send(api, session, "x", confirm="yes"),
+        api.http.post("/v1/sessions", json={"agent": "demo", "prompt": "Confirm:"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [422] * 5
+    assert [answer.json()["errors"][0]["field"] for answer in answers] == [
+        "text",
+        "when_busy",
+        "when_busy",
+        "confirm",
+        "text",
+    ]
+    assert line_of(api, session) == ["one"]
+    assert len(api.http.get("/v1/sessions").json()["data"]) == 1

@@ -151,14 +151,22 @@ def test_agents_are_ready_where_a_live_worker_has_their_program(api):
     after = {one["name"]: one for one in api.http.get("/v1/agents").json()["data"]}
 
     assert before["demo"]["ready"] is False
-    assert after["demo"] | {"abilities": {}, "modes": []} == {
+    found = after["demo"].pop("found")
+    assert [(one["worker"], one["ready"], one["path"]) for one in found] == [("a", True, None)]
+    assert after["demo"] | {"abilities": {}, "modes": [], "commands": []} == {
         "name": "demo",
         "ready": True,
         "workers": ["a"],
         "version": "1.0",
         "problem": None,
         "modes": [],
+        "commands": [],
         "abilities": {},
+        "tested": {"oldest": "1.0", "newest": "1.0"},
+        "is_tested": True,
+        "logged_in": None,
+        "models": ["demo-1"],
+        "models_bounded": False,
     }
     assert after["claude"]["problem"] == "not found"
     refused = api.http.post("/v1/sessions", json={"agent": "claude"})

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api import stream as stream_module
 from api.shell import ShellOptions
 from shared.channel.message import unpack
 from shared.channel.subscriber import Subscriber
@@ -90,6 +91,26 @@ def test_a_quiet_stream_says_that_it_lives(sqlite_url, valkey_url):
 
     assert 1000 <= int(first["retry"]) < 3000
     assert second == {"comment": "ping"}
+
+
+def test_a_stream_ends_untold_when_its_key_is_revoked(sqlite_api, monkeypatch):
+    # given
+    monkeypatch.setattr(stream_module, "_TRUSTED_S", 0.0)
+    api = sqlite_api
+    session = api.create("hi")["id"]
+    host = api.host(session)
+    key = api.http.post("/v1/keys", json={"name": "reader", "scopes": ["read"]}).json()
+
+    with stream(api, session, {"Authorization": f"Bearer {key['key']}"}) as answer:
+        found = events_of(answer)
+        first = next(found)
+        # when
+        assert api.http.delete(f"/v1/keys/{key['id']}").status_code == 204
+        host.tell(Draft(EventType.MESSAGE, {"text": "a secret", "message_id": "m"}))
+        # then
+        rest = list(found)
+
+    assert (first["event"], rest) == ("turn_queued", [])
 
 
 class Dropping:

@@ -65,7 +65,7 @@ def test_start_status_restart_and_shutdown_go_round(place):
     turn = client_of(home).post(f"/sessions/{made['id']}/prompts", {"text": "recall"})["id"]
     assert "marigold" in client_of(home).turn(turn)["result_text"]
     assert (home / "corral.log").stat().st_mode & 0o777 == 0o600
-    assert (home / "corral.log").read_text().count(client_of(home).key) == 1
+    assert (home / "corral.log").read_text().count(client_of(home).key) == 0
     pid = int(re.findall(r"process (\d+)", run("status").stdout)[0])
     everything = descendants(pid) | {pid}
     assert run("shutdown").stdout == "stopped\n"

@@ -111,6 +111,17 @@ def test_a_rejected_plan_carries_what_should_change(up):
         assert "after the plan" not in rest
 
 
+def test_a_prompt_with_a_checkpoint_is_put_to_the_person_first(up):
+    with up.terminal("run", "confirm: say it ran") as terminal:
+        asked = terminal.until("run it?")
+        terminal.type("n\n")
+        rest = terminal.until("[cancelled: denied")
+
+        assert "Shall this prompt run?" in asked
+        assert "say it ran" in asked
+        assert "it ran" not in rest
+
+
 def test_ctrl_c_cancels_the_turn_and_the_session_lives_on(up):
     with up.terminal("run", "say begun; sleep 60") as terminal:
         session = session_in(terminal.until("begun"))

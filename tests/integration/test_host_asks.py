@@ -6,13 +6,28 @@ import asyncio
 
 import pytest
 
+from shared.agents.driver import AskOpen
+from shared.domain.ask import AskKind
 from shared.domain.ids import AskId
 from shared.domain.input import InputKind
-from shared.domain.session import Limits, Mode
-from shared.store import asks
+from shared.domain.session import Limits, Mode, SessionStatus
+from shared.store import asks, heads
+from shared.store.database import Database
 from tests.fixtures.hosts import Stage, play
+from tests.fixtures.store_rows import ACME, T0, add_session, add_tenants
+from workers.host import facts
+from workers.host.pending import Pending
 
 pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def db(database_url):
+    database = Database(database_url)
+    with database.write() as connection:
+        add_tenants(connection)
+    yield database
+    database.close()
 
 
 def row(stage, ask):
@@ -38,6 +53,22 @@ def test_an_allowed_permission_reaches_the_agent_and_the_turn_goes_on(database_u
     assert ask.status == "applied"
     assert dict(log)["tool_result"]["output"].startswith("done\n")
     assert dict(log)["turn_ended"]["status"] == "completed"
+
+
+def test_a_session_that_asks_between_two_turns_waits_and_then_is_idle_again(db):
+    pending = Pending(300.0)
+    with db.write() as connection:
+        session = add_session(connection)
+        heads.set_status(connection, session, SessionStatus.IDLE)
+        said = AskOpen("1", AskKind.PERMISSION, {"tool_name": "Bash", "input": {}})
+        ask = pending.open(said, session, None, at=T0, now=0.0)
+        seen = []
+        for fact in (facts.ask_opens(ask, ACME), facts.goes_on(session, None)):
+            for effect in fact.effects:
+                effect(connection)
+            seen.append(heads.get(connection, session).status)
+
+    assert seen == [SessionStatus.WAITING, SessionStatus.IDLE]
 
 
 def test_a_denied_permission_still_ends_the_turn(sqlite_url, tmp_path):

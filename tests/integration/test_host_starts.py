@@ -110,7 +110,7 @@ def test_a_missing_program_fails_the_start_clearly(database_url, tmp_path):
     assert "/nowhere" not in str(head.end_detail)
 
 
-def test_a_program_that_exits_at_once_fails_the_start_with_its_last_words(sqlite_url, tmp_path):
+def test_a_program_that_exits_at_once_fails_the_start_with_its_last_words(sqlite_url, tmp_path, capsys):
     async def story(stage: Stage):
         session = stage.session(prompt="say hello")
         await stage.status(session, "ended")
@@ -121,6 +121,9 @@ def test_a_program_that_exits_at_once_fails_the_start_with_its_last_words(sqlite
     assert head.end_reason == "start_failed"
     assert "exit code 4" in head.end_detail
     assert "no licence" in head.end_detail
+    logged = capsys.readouterr().out
+    assert "exit code 4" in logged
+    assert "no licence" not in logged, "an agent's words may hold a secret"
 
 
 def test_an_agent_that_never_gets_ready_fails_the_start(sqlite_url, tmp_path):

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from shared.domain.event import Draft, EventType
 from shared.domain.ids import Incarnation
 from shared.domain.input import InputKind
 from shared.domain.session import SessionStatus
-from shared.store import ownership, workers
+from shared.store import ownership, usage, workers
 from tests.fixtures.seeds import SPEC
 from tests.fixtures.ward import CONTINUE, Ward
 
@@ -36,6 +37,21 @@ def test_a_running_turn_ends_interrupted_and_its_asks_are_lost_before_it(ward: W
     assert (head.owner, head.status, head.wanted_at, head.epoch) == (None, "parked", None, 2)
     assert (ward.killed, ward.published) == ([session], kinds)
     assert not ward.beat(ward.lost)
+
+
+def test_what_a_lost_turn_had_said_to_have_used_is_counted_and_told(ward: Ward) -> None:
+    session, turn = ward.running()
+    ward.say(
+        session, Draft(EventType.USAGE, {"input_tokens": 40, "cost_usd": 0.25, "cost_source": "price_table"}, turn)
+    )
+
+    ward.rescuer().rescue(ward.lost)
+
+    ended = next(data for kind, data in ward.log(session) if kind == "turn_ended")
+    assert (ended["usage"]["input_tokens"], ended["cost_usd"], ended["cost_source"]) == (40, 0.25, "price_table")
+    with ward.database.read() as connection:
+        total = usage.of_session(connection, session)
+    assert (total.turns, total.usage.input_tokens, total.table_micro_usd) == (1, 40, 250_000)
 
 
 def test_a_turn_that_shall_continue_goes_back_into_the_line(ward: Ward) -> None:

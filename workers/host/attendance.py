@@ -9,9 +9,11 @@ from typing import Final
 import structlog
 
 from shared.agents.driver import ExitStatus
+from shared.domain.budget import OnBudget
 from shared.domain.event import Draft, EventType
+from shared.domain.usage import to_usd
 from shared.telemetry import metrics
-from workers.host import facts, reading, start
+from workers.host import attaching, facts, reading, start
 from workers.host.agent import Agent, Started
 from workers.host.facts import Fact
 from workers.host.seat import Seat
@@ -101,7 +103,7 @@ class Attendance:
             if not seat.talk.is_stale:
                 self.problem = problem
                 metrics.AGENT_STARTS.labels(agent=agent_name, outcome="failed").inc()
-                log.warning("agent.start_failed", session=seat.id, agent=agent_name, problem=problem.message)
+                log.warning("agent.start_failed", session=seat.id, agent=agent_name, problem=problem.cause)
         else:
             metrics.AGENT_STARTS.labels(agent=agent_name, outcome="ready").inc()
             metrics.AGENT_START_SECONDS.labels(agent=agent_name).observe(seat.now() - began_s)
@@ -111,6 +113,7 @@ class Attendance:
 
     async def _bring_up(self) -> None:
         seat = self._seat
+        await self._fetch_transcript()
         await seat.teller.flush()
         started = await start.start(seat.world, seat.threads, await seat.keeper(), self._plan())
         self._clear_leftovers = False
@@ -126,25 +129,40 @@ class Attendance:
             await self._gone()
             raise StartFailed(f"it was not ready within {seat.world.agent_start_s:g} s.") from None
         if seat.talk.ready is None:
-            raise StartFailed(_told(self._exit))
+            raise _ended_at_once(self._exit)
         self._afresh = False
         resumed = started.options.agent_session_id is not None
         seat.was_up = True
         seat.teller.tell(facts.agent_is_up(seat.id, seat.session.spec.agent, seat.talk.ready, resumed=resumed))
 
+    async def _fetch_transcript(self) -> None:
+        """Before the first turn: find the conversation that was begun outside of Corral, and keep it like others."""
+        seat, origin = self._seat, self._seat.session.origin
+        if seat.turns_started or origin is None or origin.session is not None or origin.conversation is None:
+            return
+        if not await seat.threads.patiently(reading.transcript, seat.world.database, seat.id, origin.conversation):
+            entries = await seat.threads.disk(attaching.find, seat.world.attach_folders, origin.conversation)
+            if not entries:
+                raise StartFailed(attaching.NOT_FOUND)
+            seat.teller.tell(facts.transcript_grew(seat.id, origin.conversation, entries))
+
     def _plan(self) -> Plan:
         seat = self._seat
         spec, talk = seat.session.spec, seat.talk
-        # Before its first prompt an agent may have kept nothing that could be resumed.
-        known = talk.agent_session_id if seat.turns_started else None
-        limit = spec.limits.max_cost_usd
+        origin = seat.session.origin
+        # Before its first prompt an agent may have kept nothing that could be resumed, but what it began with.
+        known = talk.agent_session_id if seat.turns_started else (origin.conversation if origin else None)
+        forks = not seat.turns_started and origin is not None and origin.fork
+        # Where a human is asked about a limit, that is between two turns: none is cut off by the agent itself.
+        limit = None if spec.on_budget is OnBudget.ASK else spec.limits.max_cost_usd
         return Plan(
             session=seat.session,
             mode=talk.mode,
             model=seat.model,
             conversation=None if self._afresh else known,
+            fork=forks and not self._afresh,
             mirrored=known,
-            cost_left_usd=None if limit is None else max(0.0, limit - talk.cost_usd),
+            cost_left_usd=None if limit is None else max(0.0, limit - to_usd(talk.meter.micro_usd)),
             clear_leftovers=self._clear_leftovers,
         )
 
@@ -173,12 +191,11 @@ class Attendance:
             seat.teller.tell(facts.transcript_grew(seat.id, conversation, missing))
 
 
-def _told(status: ExitStatus | None) -> str:
+def _ended_at_once(status: ExitStatus | None) -> StartFailed:
     if status is None:
-        return "it did not come up."
+        return StartFailed("it did not come up.")
     how = f"signal {status.signal}" if status.signal is not None else f"exit code {status.code}"
-    last = status.stderr_tail.strip()[-TELL_CHARACTERS:]
-    return f"it ended at once ({how}){f': {last}' if last else '.'}"
+    return StartFailed(f"it ended at once ({how}).", stderr=status.stderr_tail.strip()[-TELL_CHARACTERS:])
 
 
 def could_not_start(problem: StartFailed) -> Fact:

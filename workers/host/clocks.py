@@ -14,6 +14,7 @@ class Alarm(StrEnum):
     INTERRUPT = "interrupt"
     ASK = "ask"
     DRAIN = "drain"
+    BUDGET = "budget"
 
 
 class Clocks:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Final, assert_never
 
 import structlog
@@ -35,15 +36,17 @@ from shared.agents.driver import (
 )
 from shared.domain import clock
 from shared.domain.ask import Answer
-from shared.domain.event import Draft
+from shared.domain.event import Draft, EventType
 from shared.domain.ids import TurnId
 from shared.domain.session import Mode, Session
 from shared.domain.turn import Ending, Turn, TurnStatus
+from shared.domain.usage import to_micro_usd, to_usd
 from shared.telemetry import metrics
 from workers.host import facts
 from workers.host.agent import Agent
 from workers.host.clocks import Alarm, Clocks
-from workers.host.pending import OpenAsk, Pending
+from workers.host.meter import Meter
+from workers.host.pending import BUDGET_REF, OpenAsk, Pending
 from workers.host.teller import Teller
 from workers.host.turn import Cut, RunningTurn, ending_of, failed
 
@@ -60,9 +63,16 @@ class Conversation:
     """
 
     def __init__(
-        self, session: Session, driver: Driver | None, teller: Teller, clocks: Clocks, ring: Callable[[], None]
+        self,
+        session: Session,
+        driver: Driver | None,
+        teller: Teller,
+        clocks: Clocks,
+        ring: Callable[[], None],
+        meter: Meter,
     ) -> None:
         self._session = session
+        self.meter = meter
         self._driver = driver
         self._teller = teller
         self._clocks = clocks
@@ -80,7 +90,6 @@ class Conversation:
         self.pending = Pending(session.spec.ask_timeout_s)
         self.mode = session.spec.mode
         self.agent_session_id = session.agent_session_id
-        self.cost_usd = session.cost_usd
         self.is_stale = False
         """The agent does not know the conversation it was to resume."""
 
@@ -96,7 +105,7 @@ class Conversation:
     def detach(self, status: ExitStatus) -> None:
         """The agent's process is gone, and all it had to say is said."""
         self._set_wake(None)
-        self._lose_asks("agent_ended")
+        self._lose(self.pending.close_agents(), "agent_ended")
         if self._is_unread():
             self._send_to_the_next()
         elif self.turn is not None and self.turn.is_sent and not self.is_stale:
@@ -162,22 +171,35 @@ class Conversation:
             self.agent.say(Interrupt())
 
     def reply(self, ask: OpenAsk, answer: Answer) -> None:
-        """Hand an answer to the agent."""
-        if self.agent is not None:
+        """Hand an answer to the agent, or to the turn that Corral itself holds."""
+        if ask.ref == BUDGET_REF:
+            if self.turn is not None and self.turn.held is not None:
+                self.turn.held.answer = answer
+                self._ring()
+        elif self.agent is not None:
             self.agent.say(Reply(ask.ref, answer))
 
     def finish(self, ending: Ending) -> None:
         """Give the running turn its terminal event."""
+        running = self.turn
+        if running is None:
+            return
+        self._lose(self.pending.close_all(), "turn_ended")
+        duration_s = self._loop.time() - running.started_s
+        ending = self.meter.settle(ending)
+        self._teller.tell(facts.turn_ends(running.turn, ending, clock.now(), duration_s=duration_s))
+        self.over(ending)
+
+    def over(self, ending: Ending) -> None:
+        """The running turn has its terminal event, and no ask is open."""
         running, self.turn = self.turn, None
         if running is None:
             return
         self._steers.clear()
-        self._clocks.set(Alarm.TURN, None)
-        self._clocks.set(Alarm.INTERRUPT, None)
-        self._lose_asks("turn_ended")
+        for alarm in (Alarm.TURN, Alarm.INTERRUPT, Alarm.ASK):
+            self._clocks.set(alarm, None)
         duration_s = self._loop.time() - running.started_s
-        self._teller.tell(facts.turn_ends(running.turn, ending, clock.now(), duration_s=duration_s))
-        self.cost_usd += ending.cost_usd or 0.0
+        _count(self._session.spec.agent, ending)
         metrics.TURNS_ENDED.labels(status=ending.status.value, stop_reason=ending.stop_reason[:40]).inc()
         log.info(
             "turn.ended",
@@ -188,6 +210,7 @@ class Conversation:
             stop_reason=ending.stop_reason,
             duration_s=round(duration_s, 3),
             cost_usd=ending.cost_usd,
+            cost_source=ending.cost_source,
         )
         self._ring()
 
@@ -195,9 +218,10 @@ class Conversation:
         """Let the running turn go without an end: it runs again elsewhere."""
         running, self.turn = self.turn, None
         self._steers.clear()
+        self.meter.forget()
         self._clocks.set(Alarm.TURN, None)
         self._clocks.set(Alarm.INTERRUPT, None)
-        self._lose_asks("worker_lost")
+        self._lose(self.pending.close_all(), "worker_lost")
         return running
 
     # --- what the agent says ----------------------------------------------------------------------------------
@@ -206,7 +230,7 @@ class Conversation:
         """Carry these out, in order."""
         for output in outputs:
             if isinstance(output, Emit):
-                self._teller.emit(Draft(output.type, output.data, self._turn_id), size)
+                self._emit(output, size)
                 size = 0
             else:
                 self._take(output)
@@ -224,8 +248,8 @@ class Conversation:
             case Send(data=data):
                 if self.agent is not None:
                     self.agent.send(data)
-            case Emit(type=type_, data=data):
-                self._teller.emit(Draft(type_, data, self._turn_id))
+            case Emit():
+                self._emit(output, 0)
             case TurnEnd():
                 self._hear_end(output)
             case AskOpen() | AskWithdrawn() | AskApplied():
@@ -237,14 +261,18 @@ class Conversation:
             case _:
                 assert_never(output)
 
+    def _emit(self, said: Emit, size: int) -> None:
+        data = self.meter.read(said.data) if said.type is EventType.USAGE else said.data
+        self._teller.emit(Draft(said.type, data, self._turn_id), size)
+
     def _take_ask(self, output: AskOpen | AskWithdrawn | AskApplied) -> None:
         match output:
             case AskOpen():
-                self._open_ask(output)
+                self.open_ask(output)
             case AskWithdrawn(ref=ref, reason=reason):
                 self._withdraw_ask(ref, reason)
             case AskApplied(ref=ref):
-                self._apply_ask(ref)
+                self.apply_ask(ref)
 
     def _take_news(self, output: Ready | ModeNow | Transcript | WakeIn) -> None:
         match output:
@@ -267,6 +295,7 @@ class Conversation:
         if not is_first and ready.agent_session_id != self.agent_session_id:
             self._teller.tell(facts.agent_session_is(self._session.id, ready.agent_session_id))
         self.agent_session_id = ready.agent_session_id or self.agent_session_id
+        self.meter.model = ready.model or self.meter.model
         self.changed.set()
 
     def _hear_end(self, end: TurnEnd) -> None:
@@ -313,16 +342,22 @@ class Conversation:
 
     # --- asks -------------------------------------------------------------------------------------------------
 
-    def _open_ask(self, said: AskOpen) -> None:
+    def open_ask(self, said: AskOpen) -> None:
+        """Somebody is to be asked: the agent waits, or the turn that is held."""
         ask = self.pending.open(said, self._session.id, self._turn_id, at=clock.now(), now=self._loop.time())
         self._teller.tell(facts.ask_opens(ask, self._session.tenant))
+        self.wait()
+        self._ring()
+
+    def wait(self) -> None:
+        """A human is asked: the turn's clock stands, and the ask's runs."""
         if self.turn is not None and self.turn.countdown is not None:
             self.turn.countdown.hold(self._loop.time())
             self._clocks.set(Alarm.TURN, None)
         self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
-        self._ring()
 
-    def _apply_ask(self, ref: str) -> None:
+    def apply_ask(self, ref: str) -> None:
+        """The answer has reached who asked."""
         ask = self.pending.close(ref)
         if ask is None:
             return
@@ -333,24 +368,35 @@ class Conversation:
     def _withdraw_ask(self, ref: str, reason: str) -> None:
         ask = self.pending.close(ref)
         if ask is not None:
-            self._lose(ask, reason)
+            self._lose([ask], reason)
             self._go_on()
 
-    def _lose_asks(self, reason: str) -> None:
-        for ask in self.pending.close_all():
-            self._lose(ask, reason)
-        self._clocks.set(Alarm.ASK, None)
-
-    def _lose(self, ask: OpenAsk, reason: str) -> None:
-        if not ask.is_expired:
-            self._teller.tell(facts.ask_is_lost(ask.id, ask.kind, ask.turn, clock.now(), reason))
+    def _lose(self, closed: Sequence[OpenAsk], reason: str) -> None:
+        self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
+        for ask in closed:
+            if not ask.is_expired:
+                self._teller.tell(facts.ask_is_lost(ask.id, ask.kind, ask.turn, clock.now(), reason))
 
     def _go_on(self) -> None:
-        self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
         if not self.pending:
             self._teller.tell(facts.goes_on(self._session.id, self._turn_id))
+        self.stop_waiting()
+
+    def stop_waiting(self) -> None:
+        """An ask is closed; where it was the last one, the turn's clock runs again."""
+        self._clocks.set(Alarm.ASK, self.pending.next_expiry_s)
+        if not self.pending:
             self._run_clock()
 
     def _run_clock(self) -> None:
         if self.turn is not None and self.turn.countdown is not None and self.turn.cut is None:
             self._clocks.set(Alarm.TURN, self.turn.countdown.run(self._loop.time()))
+
+
+def _count(agent: str, ending: Ending) -> None:
+    if ending.usage is not None:
+        for kind, count in asdict(ending.usage.clipped()).items():
+            metrics.TURN_TOKENS.labels(agent=agent, kind=kind.removesuffix("_tokens")).inc(count)
+    if ending.cost_usd is not None and ending.cost_source is not None:
+        cost = to_usd(to_micro_usd(ending.cost_usd))
+        metrics.TURN_COST.labels(agent=agent, source=ending.cost_source.value).inc(cost)

@@ -21,6 +21,11 @@ def allowed(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name in ALLOWED or name.startswith(ALLOWED_PREFIX)}
 
 
+def given(environ: Mapping[str, str], child_env: Mapping[str, str]) -> dict[str, str]:
+    """What every agent gets, whoever's it is: of the worker's own environment, and what the operator adds."""
+    return {**allowed(environ), **child_env}
+
+
 def of_agent(session: SessionId, home: Path, *layers: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of one agent: `layers` in order, later ones win, then what nobody may change.
 

@@ -15,7 +15,7 @@ from shared.domain.clock import to_text
 from shared.domain.event import Draft, EventType
 from shared.domain.ids import AskId, SessionId, TenantId, TurnId
 from shared.domain.json import JsonObject
-from shared.domain.session import EndReason, Mode, SessionStatus
+from shared.domain.session import EndReason, Limits, Mode, SessionStatus
 from shared.domain.turn import Ending, Turn, TurnStatus
 from shared.events.owner import Effect
 from shared.store import asks, heads, ownership, sessions, transcripts, turns
@@ -95,6 +95,15 @@ def mode_is(session: SessionId, mode: Mode, before: Mode) -> Fact:
     return Fact(drafts, (effect,))
 
 
+def limits_are(session: SessionId, limits: Limits) -> Effect:
+    """The session has these bounds now."""
+
+    def effect(connection: Connection) -> None:
+        sessions.patch(connection, session, limits=limits)
+
+    return effect
+
+
 def notice(kind: str, message: str) -> Draft:
     """Something worth telling that changes no state."""
     return Draft(EventType.NOTICE, {"kind": kind, "message": message})
@@ -110,10 +119,26 @@ def turn_starts(turn: Turn, at: datetime) -> Fact:
         if not turns.start(connection, turn.id, at):
             raise Vetoed
         heads.set_status(connection, turn.session, SessionStatus.RUNNING)
-        if turn.attempt == 1:
+        # One that stops at a checkpoint counts when its prompt is sent.
+        if turn.attempt == 1 and not turn.confirm:
             sessions.add_usage(connection, turn.session, turns=1)
 
     return Fact((Draft(EventType.TURN_STARTED, {"attempt": turn.attempt}, turn.id),), (effect,))
+
+
+def turn_is_let_go(turn: Turn) -> Fact:
+    """A turn that was held at its checkpoint runs now."""
+
+    def effect(connection: Connection) -> None:
+        turns.go_on(connection, turn.id)
+        heads.set_status(connection, turn.session, SessionStatus.RUNNING)
+
+    return Fact((), (effect,))
+
+
+def turn_counts(turn: Turn) -> Fact:
+    """The turn is one of the session's, which it was not while it was held."""
+    return Fact((), (lambda connection: sessions.add_usage(connection, turn.session, turns=1),))
 
 
 def turn_ends(turn: Turn, ending: Ending, at: datetime, *, duration_s: float | None = None) -> Fact:
@@ -125,8 +150,6 @@ def turn_ends(turn: Turn, ending: Ending, at: datetime, *, duration_s: float | N
     def effect(connection: Connection) -> None:
         if not turns.end(connection, turn.id, ending, at):
             raise Vetoed
-        if ending.cost_usd:
-            sessions.add_usage(connection, turn.session, cost_usd=ending.cost_usd)
 
     return Fact((Draft(EventType.TURN_ENDED, data, turn.id),), (effect,))
 
@@ -202,7 +225,9 @@ def goes_on(session: SessionId, turn: TurnId | None) -> Fact:
     """Nobody waits for a human any more."""
 
     def effect(connection: Connection) -> None:
-        if turn is not None:
+        if turn is None:
+            heads.set_status(connection, session, SessionStatus.IDLE)
+        else:
             turns.go_on(connection, turn)
             heads.set_status(connection, session, SessionStatus.RUNNING)
 

@@ -18,6 +18,7 @@ from workers.host.conversation import Conversation
 from workers.host.journal import Journal
 from workers.host.leaving import give_up
 from workers.host.life import Life, Orders
+from workers.host.meter import Meter
 from workers.host.reading import Known
 from workers.host.seat import GetKeeper, Seat
 from workers.host.teller import Teller
@@ -93,6 +94,7 @@ class Hosted:
 
     def _seat(self, known: Known, tasks: asyncio.TaskGroup) -> Seat:
         session, clocks = known.session, Clocks()
+        meter = Meter(self._world.prices, model=session.spec.model, cost_usd=session.cost_usd, spent=known.spent)
         driver = self._world.drivers.get(session.spec.agent)
         return Seat(
             world=self._world,
@@ -106,7 +108,7 @@ class Hosted:
             turns_started=session.turns_started,
             clocks=clocks,
             teller=self._teller,
-            talk=Conversation(session, driver, self._teller, clocks, self._orders.ring),
+            talk=Conversation(session, driver, self._teller, clocks, self._orders.ring, meter),
             ring=self._orders.ring,
             was_up=known.head.status is not SessionStatus.STARTING,
         )

@@ -81,7 +81,7 @@ class Leaving:
             except Vetoed:
                 # A prompt was accepted in between: it gets its terminal event as well.
                 log.debug("session.end_again", session=seat.id)
-        log.info("session.ended", session=seat.id, reason=reason.value, detail=detail)
+        log.info("session.ended", session=seat.id, reason=reason.value)
 
     async def hand_over(self) -> None:
         """Give the session up, because this worker is going. Another host goes on where something waits.
@@ -93,7 +93,10 @@ class Leaving:
         await self._attendance.leave()
         status = SessionStatus.PARKED if seat.was_up else SessionStatus.STARTING
         drafts = []
-        if seat.was_up and seat.status is not SessionStatus.PARKED:
+        if seat.talk.pending.is_held:
+            # Nobody notices: the next host holds the same turn with the same ask.
+            status = SessionStatus.WAITING
+        elif seat.was_up and seat.status is not SessionStatus.PARKED:
             drafts.append(Draft(EventType.SESSION_PARKED, {"reason": "worker_drained"}))
         effect = facts.session_is_handed_over(seat.id, seat.epoch, status, clock.now())
         seat.teller.settle()
@@ -103,7 +106,7 @@ class Leaving:
     async def cut_for_drain(self) -> None:
         """The time for the running turn is over: it is interrupted, or repeated elsewhere where the session says so."""
         seat, running = self._seat, self._seat.talk.turn
-        if running is None:
+        if running is None or seat.talk.pending.is_held:
             return
         repeats = seat.session.spec.on_worker_loss is OnWorkerLoss.CONTINUE
         if repeats and running.turn.attempt < MAX_ATTEMPTS and running.cut is None:
@@ -152,6 +155,8 @@ async def _farewell(world: World, threads: Threads, teller: Teller, session: Ses
     head = await threads.patiently(reading.head, world.database, session)
     running = [turn for turn in open_turns if turn.status is not TurnStatus.QUEUED]
     told = Fact()
+    for ask in await threads.patiently(reading.unresolved_asks, world.database, session):
+        told += facts.ask_is_lost(ask.id, ask.kind, ask.turn, moment, "internal_error")
     for turn in running or open_turns[:1]:
         told += facts.turn_ends(turn, ending, moment)
     told += Fact((Draft(EventType.SESSION_PARKED, {"reason": "internal_error"}),))

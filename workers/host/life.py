@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 
 from shared.agents.driver import TurnEnd
 from shared.domain import clock
+from shared.domain.ask import AskStatus
+from shared.domain.budget import Exhausted, OnBudget
 from shared.domain.session import EndReason, SessionStatus
 from shared.domain.turn import Ending, Turn, TurnStatus
-from workers.host import facts, reading
+from shared.domain.usage import to_micro_usd
+from workers.host import checkpoint, facts, reading
 from workers.host.attendance import Attendance, could_not_start
+from workers.host.budgeting import Admitted, Budgeting, Waits
 from workers.host.clocks import Alarm, Countdown
 from workers.host.commits import Vetoed
 from workers.host.leaving import Leaving
@@ -48,6 +52,7 @@ class Life:
         self._attendance = Attendance(seat, taken_over=seat.epoch > 1)
         self._leaving = Leaving(seat, self._attendance)
         self._obeying = Obeying(seat, self._attendance, done=known.head.done_input)
+        self._budgeting = Budgeting(seat)
         self._next: Turn | None = None
         self._is_over = False
         self.idle_since: float | None = None
@@ -55,6 +60,7 @@ class Life:
         self._obeying.set_lifetime(known.head.end_by)
         # The input that asked for it may be one that an earlier host took into account, and did not live to obey.
         self._obeying.wants_agent = known.head.status is SessionStatus.STARTING
+        self._held = checkpoint.held_in(known)
         self._tell_leftovers(known)
 
     async def run(self) -> None:
@@ -63,6 +69,9 @@ class Life:
         Raises:
             Fenced: the session is somebody else's.
         """
+        if self._held is not None and self._held[1].status is AskStatus.ANSWERED:
+            # An earlier host may have taken the input into account, and not lived to obey it.
+            await self._obeying.answer(self._held[1].id)
         while not self._is_over:
             self._orders.bell.clear()
             await self._round()
@@ -72,10 +81,17 @@ class Life:
 
     def _tell_leftovers(self, known: Known) -> None:
         moment = clock.now()
+        turn_held, ask_held = self._held or (None, None)
+        if turn_held is not None and ask_held is not None:
+            checkpoint.hold_again(self._seat, self._running(turn_held), ask_held)
         for ask in known.left_asks:
+            if ask is ask_held:
+                continue
             self._seat.teller.tell(facts.ask_is_lost(ask.id, ask.kind, ask.turn, moment, "worker_lost"))
         for turn in known.left_turns:
-            ending = Ending(TurnStatus.INTERRUPTED, "worker_lost")
+            if turn is turn_held:
+                continue
+            ending = Ending(TurnStatus.INTERRUPTED, "worker_lost").with_spent(known.left_spent.get(turn.id))
             self._seat.teller.tell(facts.turn_ends(turn, ending, moment))
 
     async def _sleep(self) -> None:
@@ -123,8 +139,10 @@ class Life:
     async def _work(self) -> None:
         if self._seat.talk.is_stale:
             await self._begin_afresh()
-        if self._seat.talk.turn is not None:
-            self._carry_on()
+        is_leaving = self._obeying.is_draining and self._seat.talk.pending.is_held
+        if self._seat.talk.turn is not None and not is_leaving:
+            await self._budgeting.settle()
+            await self._carry_on()
         elif (reason := self._limit_reached()) is not None:
             await self._end(reason, None)
         elif self._obeying.is_draining:
@@ -136,7 +154,9 @@ class Life:
             await self._take_up()
 
     async def _take_up(self) -> None:
-        if self._next is None and not self._obeying.wants_agent:
+        if self._next is not None and self._next.confirm and not await self._is_let_go(self._next):
+            await self._stop_at_checkpoint(self._next)
+        elif self._next is None and not self._obeying.wants_agent:
             await self._rest()
         elif not self._attendance.is_up:
             self._be_busy()
@@ -153,6 +173,14 @@ class Life:
         seat = self._seat
         self._be_busy()
         self._orders.park = None
+        admission = await self._budgeting.admit(turn)
+        if isinstance(admission, Waits):
+            return
+        if isinstance(admission, Exhausted) and admission.on_budget is OnBudget.STOP:
+            await self._budgeting.refuse(turn, admission)
+            self._next = None
+            self._orders.ring()
+            return
         try:
             await seat.teller.commit(facts.turn_starts(turn, clock.now()))
         except Vetoed:
@@ -160,26 +188,79 @@ class Life:
             return
         self._next = None
         seat.status = SessionStatus.RUNNING
-        seat.turns_started += turn.attempt == 1
-        limit_s = seat.session.spec.limits.turn_s
-        seat.talk.begin(RunningTurn(turn, seat.now(), None if limit_s is None else Countdown(limit_s)))
-        self._carry_on()
+        seat.turns_started += turn.attempt == 1 and not turn.confirm
+        running = self._running(turn)
+        # A first one whose host was lost between letting it go and sending it.
+        running.is_uncounted = turn.confirm and seat.turns_started == 0
+        seat.talk.begin(running)
+        if isinstance(admission, Exhausted):
+            self._budgeting.ask(running, admission)
+        await self._carry_on()
 
-    def _carry_on(self) -> None:
+    def _running(self, turn: Turn) -> RunningTurn:
+        limit_s = self._seat.session.spec.limits.turn_s
+        return RunningTurn(turn, self._seat.now(), None if limit_s is None else Countdown(limit_s))
+
+    async def _is_let_go(self, turn: Turn) -> bool:
+        # Only one that is begun again can have been: its first attempt has no ask before it begins.
+        seat = self._seat
+        return turn.attempt > 1 and await seat.threads.patiently(reading.is_let_go, seat.world.database, turn)
+
+    async def _stop_at_checkpoint(self, turn: Turn) -> None:
+        """Begin a turn and hold it. No agent is needed for that."""
+        self._be_busy()
+        self._orders.park = None
+        asked = checkpoint.opens(self._seat, turn)
+        try:
+            await self._seat.teller.commit(facts.turn_starts(turn, clock.now()) + asked)
+        except Vetoed:
+            checkpoint.forget(self._seat, turn)
+            self._orders.ring()
+            return
+        self._next = None
+        checkpoint.hold(self._seat, self._running(turn))
+
+    async def _carry_on(self) -> None:
         """See to it that the running turn's prompt reaches an agent."""
         talk, running = self._seat.talk, self._seat.talk.turn
         if running is None or running.is_sent:
             return
         if running.cut is not None:
             talk.finish(ending_of(TurnEnd(TurnStatus.INTERRUPTED, "interrupted"), running))
+        elif talk.pending.is_held or running.held is not None:
+            return
         elif self._attendance.problem is not None:
             problem, self._attendance.problem = self._attendance.problem, None
             talk.finish(failed(problem.message, "start_failed"))
             self._orders.park = "start_failed"
         elif self._attendance.is_up:
-            talk.prompt()
+            if not running.is_uncounted or await self._may_go_on(running):
+                talk.prompt()
         else:
             self._attendance.bring_up()
+
+    async def _may_go_on(self, running: RunningTurn) -> bool:
+        """Whether a turn that was held at its checkpoint may begin in earnest: budgets are looked at only now."""
+        admission = await self._budgeting.admit(running.turn)
+        match admission:
+            case Waits():
+                return False
+            case Exhausted(on_budget=OnBudget.ASK):
+                self._budgeting.ask(running, admission)
+                return False
+            case Exhausted():
+                self._budgeting.stop(admission)
+                return False
+            case Admitted():
+                await self._count(running)
+                return True
+
+    async def _count(self, running: RunningTurn) -> None:
+        """Catch up on what a turn that was held had not come to: it began before its agent was looked at."""
+        running.is_uncounted = False
+        self._obeying.apply_wishes()
+        self._seat.turns_started += 1
+        await self._seat.teller.commit(facts.turn_counts(running.turn))
 
     async def _begin_afresh(self) -> None:
         running = self._seat.talk.turn
@@ -188,11 +269,18 @@ class Life:
             running.is_sent, running.sent_again = False, True
 
     def _limit_reached(self) -> EndReason | None:
-        limits = self._seat.session.spec.limits
+        self._budgeting.warn_once()
+        spec = self._seat.session.spec
+        limits, meter = spec.limits, self._seat.talk.meter
         if limits.max_turns is not None and self._seat.turns_started >= limits.max_turns:
             return EndReason.MAX_TURNS
-        if limits.max_cost_usd is not None and self._seat.talk.cost_usd >= limits.max_cost_usd:
+        if spec.on_budget is OnBudget.ASK:
+            # A human decides, when there is something to be begun.
+            return None
+        if limits.max_cost_usd is not None and meter.micro_usd >= to_micro_usd(limits.max_cost_usd):
             return EndReason.MAX_COST
+        if limits.max_tokens is not None and meter.tokens >= limits.max_tokens:
+            return EndReason.MAX_TOKENS
         return None
 
     async def _fail_start(self) -> None:
@@ -223,6 +311,9 @@ class Life:
         if seat.status in {SessionStatus.PARKED, SessionStatus.STRANDED} and not self._attendance.has_process:
             self._leave_unless_rung(gone=await self._leaving.give_back())
             return
+        if seat.status is SessionStatus.WAITING and not self._attendance.has_process:
+            # A held turn is over, and nobody had to bring an agent up for it.
+            orders.park = "idle"
         if seat.status is not SessionStatus.IDLE:
             seat.status = SessionStatus.IDLE
             seat.teller.tell(facts.session_idles(seat.id))

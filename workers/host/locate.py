@@ -6,8 +6,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from shared.agents.driver import Driver
@@ -26,6 +28,8 @@ class Readiness:
     command: Sequence[str] | None
     version: str | None = None
     problem: str | None = None
+    logged_in: bool | None = None
+    """Whether what its driver says it needs of an account is there; None: the driver does not say."""
 
     @property
     def is_ready(self) -> bool:
@@ -33,8 +37,14 @@ class Readiness:
         return self.command is not None and self.problem is None
 
     def as_json(self) -> JsonObject:
-        """What `/v1/agents` shows: never a path of this machine."""
-        return {"ready": self.is_ready, "version": self.version, "problem": self.problem}
+        """What is told of it. `path` is for operators alone: `/v1/agents` shows it to admins."""
+        return {
+            "ready": self.is_ready,
+            "version": self.version,
+            "problem": self.problem,
+            "logged_in": self.logged_in,
+            "path": self.command[0] if self.command else None,
+        }
 
 
 def command_of(driver: Driver, configured: Mapping[str, str]) -> Sequence[str] | None:
@@ -45,8 +55,36 @@ def command_of(driver: Driver, configured: Mapping[str, str]) -> Sequence[str] |
     return (found,) if found else _BUILT_IN.get(driver.name)
 
 
-def probe(driver: Driver, configured: Mapping[str, str]) -> Readiness:
-    """Look for an agent's program and ask for its version. Takes up to ten seconds; never raises."""
+def logged_in(driver: Driver, environ: Mapping[str, str], home: Path) -> bool | None:
+    """Whether an agent finds an account in the environment it gets, or in the worker's home; None: nobody can tell.
+
+    Looks whether things are there, never what they are. A session may bring a key of its own.
+    """
+    login = driver.abilities.profile.login
+    if login is None:
+        return None
+    if not login.is_needed:
+        return True
+    has_variable = any(environ.get(name) for name in login.variables)
+    return has_variable or any((home / name).is_file() for name in login.files)
+
+
+def probe(
+    driver: Driver, configured: Mapping[str, str], environ: Mapping[str, str] = MappingProxyType({})
+) -> Readiness:
+    """Look for an agent's program, ask for its version, and whether `environ`, the agents' own, holds an account.
+
+    Takes up to ten seconds; never raises.
+    """
+    return replace(_probe(driver, configured), logged_in=logged_in(driver, environ, Path.home()))
+
+
+def probe_all(drivers: Iterable[Driver], configured: Mapping[str, str], environ: Mapping[str, str]) -> JsonObject:
+    """What a worker tells of each agent, by its name."""
+    return {driver.name: probe(driver, configured, environ).as_json() for driver in drivers}
+
+
+def _probe(driver: Driver, configured: Mapping[str, str]) -> Readiness:
     setting = f"CORRAL_{driver.name.upper()}_COMMAND"
     command = command_of(driver, configured)
     if command is None:

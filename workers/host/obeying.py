@@ -16,7 +16,7 @@ from shared.domain.ids import AskId, TurnId
 from shared.domain.input import Input, InputKind
 from shared.domain.session import Mode
 from shared.domain.turn import TurnStatus
-from workers.host import facts, reading
+from workers.host import checkpoint, facts, reading
 from workers.host.attendance import Attendance
 from workers.host.clocks import Alarm
 from workers.host.commits import Vetoed
@@ -74,7 +74,7 @@ class Obeying:
             case InputKind.STEER if one.turn is not None:
                 await self._steer(one.turn)
             case InputKind.ANSWER if one.ask is not None:
-                await self._answer(one.ask)
+                await self.answer(one.ask)
             case InputKind.MODE:
                 self._wish_mode(Mode(str(one.data["mode"])))
             case InputKind.MODEL:
@@ -117,21 +117,30 @@ class Obeying:
             agent.say(SetMode(mode))
         if self._has_model_wish:
             self._has_model_wish = False
+            self._seat.talk.meter.model = self._seat.model
             agent.say(SetModel(self._seat.model))
 
     # --- asks -------------------------------------------------------------------------------------------------
 
-    async def _answer(self, ref: AskId) -> None:
+    async def answer(self, ref: AskId) -> None:
+        """Hand on an answer that was accepted, where somebody still waits for it."""
         row = await self._seat.threads.patiently(reading.ask, self._seat.world.database, ref)
         waiting = self._seat.talk.pending.by_id(ref)
-        if row is not None and waiting is not None and not waiting.is_expired:
+        if row is None or waiting is None or waiting.is_expired:
+            return
+        if waiting.is_checkpoint:
+            await checkpoint.decide(self._seat, waiting, _read(row))
+        else:
             self._seat.talk.reply(waiting, _read(row))
 
     async def _expire_asks(self) -> None:
         seat = self._seat
         for ask in seat.talk.pending.due(seat.now()):
             ask.expires_s = None
-            await self._expire(ask)
+            if ask.is_checkpoint:
+                await checkpoint.expire(seat, ask)
+            else:
+                await self._expire(ask)
         seat.clocks.set(Alarm.ASK, seat.talk.pending.next_expiry_s)
 
     async def _expire(self, ask: OpenAsk) -> None:

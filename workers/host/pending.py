@@ -11,6 +11,8 @@ from shared.agents.driver import AskOpen
 from shared.domain.ask import Answer, Ask, AskKind, AskStatus, PermissionAnswer, PlanAnswer, QuestionAnswer, Verdict
 from shared.domain.ids import AskId, SessionId, TurnId, mint_ask
 
+BUDGET_REF: Final = "corral:budget"
+"""The ask that is Corral's own: whether a turn may begin beyond a budget. No agent hears of it."""
 NOBODY: Final = "Nobody answered in time."
 
 
@@ -26,6 +28,13 @@ class OpenAsk:
     """In the loop's time."""
     is_expired: bool = False
     """Whether what the agent is being told is that nobody answered."""
+    is_checkpoint: bool = False
+    """Whether a turn is held at a checkpoint by it."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Corral asks, and no agent waits."""
+        return self.is_checkpoint or self.ref == BUDGET_REF
 
 
 class Pending:
@@ -59,8 +68,18 @@ class Pending:
             expires_at=None if lasts_s is None else at + timedelta(seconds=lasts_s),
             resolved_at=None,
         )
-        self._open[said.ref] = OpenAsk(ask.id, said.ref, said.kind, turn, None if lasts_s is None else now + lasts_s)
+        self.adopt(ask, at=at, now=now)
         return ask
+
+    def adopt(self, ask: Ask, *, at: datetime, now: float) -> None:
+        """Note an ask whose row is there already."""
+        expires_s = None if ask.expires_at is None else now + (ask.expires_at - at).total_seconds()
+        self._open[ask.ref] = OpenAsk(ask.id, ask.ref, ask.kind, ask.turn, expires_s, is_checkpoint=ask.is_checkpoint)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the turn is held at a checkpoint."""
+        return any(ask.is_checkpoint for ask in self._open.values())
 
     def by_id(self, ask: AskId) -> OpenAsk | None:
         """The ask with this id, where the agent still waits for it."""
@@ -71,9 +90,15 @@ class Pending:
         return self._open.pop(ref, None)
 
     def close_all(self) -> list[OpenAsk]:
-        """The agent waits for nothing any more."""
+        """Nobody waits for anything any more."""
         closed = list(self._open.values())
         self._open.clear()
+        return closed
+
+    def close_agents(self) -> list[OpenAsk]:
+        """The agent waits for nothing any more."""
+        closed = [ask for ask in self._open.values() if not ask.is_ours]
+        self._open = {ref: ask for ref, ask in self._open.items() if ask.is_ours}
         return closed
 
     @property

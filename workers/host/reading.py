@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.domain.ask import Ask
+from shared.domain.ask import Ask, AskStatus
 from shared.domain.ids import AskId, SessionId, TurnId
 from shared.domain.input import Input, InputKind
 from shared.domain.session import Session
 from shared.domain.turn import Turn, TurnStatus
-from shared.store import asks, heads, inputs, sessions, transcripts, turns
+from shared.domain.usage import Spent, Totals
+from shared.store import asks, heads, inputs, sessions, transcripts, turns, usage
 from shared.store.database import Database
 from shared.store.heads import Head
 from shared.store.sealing import Sealer
@@ -33,6 +34,10 @@ class Known:
     left_turns: Sequence[Turn]
     """Turns somebody began and nobody ended."""
     left_asks: Sequence[Ask]
+    left_spent: Mapping[TurnId, Spent]
+    """What those turns had said to have used."""
+    spent: Totals
+    """What the turns before them used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,9 @@ def known(database: Database, sealer: Sealer, session: SessionId) -> Known | Non
         if found is None or head is None:
             return None
         left = [turn for turn in turns.open_turns(connection, session) if turn.status is not TurnStatus.QUEUED]
-        return Known(found, head, left, asks.unresolved_of(connection, session))
+        told = {turn.id: spent for turn in left if (spent := usage.told(connection, session, turn.id)) is not None}
+        unresolved = asks.unresolved_of(connection, session)
+        return Known(found, head, left, unresolved, told, usage.of_session(connection, session))
 
 
 def news(database: Database, session: SessionId, done: int) -> News:
@@ -81,6 +88,19 @@ def ask(database: Database, ref: AskId) -> Ask | None:
     """One ask, with its answer where there is one."""
     with database.read() as connection:
         return asks.get_any(connection, ref)
+
+
+def unresolved_asks(database: Database, session: SessionId) -> Sequence[Ask]:
+    """Asks that are open, or answered and not with whoever asked."""
+    with database.read() as connection:
+        return asks.unresolved_of(connection, session)
+
+
+def is_let_go(database: Database, turn: Turn) -> bool:
+    """Whether a human has allowed the turn at its checkpoint, before it was begun again."""
+    with database.read() as connection:
+        ask = asks.checkpoint_of(connection, turn.session, turn.id)
+        return ask is not None and ask.status is AskStatus.APPLIED
 
 
 def turn(database: Database, id: TurnId) -> Turn | None:

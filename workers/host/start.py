@@ -30,8 +30,11 @@ class StartFailed(CorralError):
 
     code = "start_failed"
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"The agent could not be started: {problem}", problem=problem)
+    def __init__(self, problem: str, *, stderr: str = "") -> None:
+        shown = f"{problem.rstrip('.')}: {stderr}" if stderr else problem
+        super().__init__(f"The agent could not be started: {shown}", problem=shown)
+        self.cause = problem
+        """The problem without what the agent wrote to stderr: a log must not hold an agent's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Plan:
     model: str | None
     conversation: str | None
     """The agent's own id of what is to be resumed; None begins afresh."""
+    fork: bool
+    """That conversation is copied, and stays as it is."""
     mirrored: str | None
     """The conversation whose mirrored transcript is known."""
     cost_left_usd: float | None
@@ -82,6 +87,7 @@ async def _start(world: World, threads: Threads, keeper: Keeper, plan: Plan) -> 
         mode=plan.mode,
         model=plan.model,
         agent_session_id=plan.conversation,
+        fork=plan.fork,
         transcript=known,
         mcp_servers=session.spec.mcp_servers,
         allow_bypass=world.allow_bypass,

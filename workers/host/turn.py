@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from shared.agents.driver import TurnEnd
+from shared.domain.ask import Answer
+from shared.domain.budget import Exhausted
 from shared.domain.event import storable
 from shared.domain.session import EndReason
 from shared.domain.turn import Ending, Turn, TurnStatus
@@ -19,6 +21,17 @@ class Cut(Enum):
     LIMIT = auto()
     DRAINED = auto()
     SESSION_ENDS = auto()
+
+
+@dataclass(slots=True)
+class Held:
+    """A turn that has begun and waits for a human, since a budget is spent; later perhaps for room in one."""
+
+    exhausted: Exhausted
+    answer: Answer | None = None
+    """What the human said, until it is taken into account."""
+    is_lifted: bool = False
+    """It may go on as soon as there is room."""
 
 
 @dataclass(slots=True)
@@ -37,7 +50,11 @@ class RunningTurn:
     """How many agents ended before they could read the prompt."""
     sent_again: bool = False
     """Whether its prompt went to a second conversation, since the first was unknown to the agent."""
+    is_uncounted: bool = False
+    """Whether it counts as a turn of the session when its prompt is sent: it was held, and may never have run."""
     session_end: EndReason = field(default=EndReason.TERMINATED)
+    held: Held | None = None
+    """Why its prompt must not reach the agent yet."""
 
 
 def ending_of(end: TurnEnd, running: RunningTurn) -> Ending:

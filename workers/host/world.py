@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from shared.agents.driver import Driver
 from shared.channel.publisher import Publisher
 from shared.domain.ids import Incarnation, SessionId
+from shared.domain.prices import PriceTable
 from shared.settings import Times
 from shared.store.database import Database, DatabaseAway
 from shared.store.sealing import Sealer
@@ -81,6 +83,10 @@ class World:
     """The worker's own environment; agents get an allow-list of it."""
     child_env: Mapping[str, str] = field(repr=False)
     allow_bypass: bool = False
+    attach_folders: Sequence[Path] = ()
+    """Where transcripts of conversations lie that were begun outside of Corral and may be gone on with."""
+    prices: PriceTable = field(default_factory=PriceTable)
+    """What tokens cost where an agent does not tell."""
 
 
 class Threads:

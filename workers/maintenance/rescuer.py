@@ -22,7 +22,7 @@ from shared.domain.turn import MAX_ATTEMPTS, Ending, Turn, TurnStatus
 from shared.events import owner
 from shared.events.codec import prepare
 from shared.events.owner import Effect, Entry
-from shared.store import asks, heads, inputs, ownership, sessions, turns, workers
+from shared.store import asks, heads, inputs, ownership, sessions, turns, usage, workers
 from shared.store.database import Connection, Database
 from shared.store.heads import Head
 from shared.telemetry import metrics
@@ -149,14 +149,19 @@ def _plan(connection: Connection, session: SessionId) -> _Plan:
     repeats = sessions.on_worker_loss(connection, session) is OnWorkerLoss.CONTINUE
     cancelled = _cancelled(connection, head)
     open_turns = turns.open_turns(connection, session)
-    running = [turn for turn in open_turns if turn.status is not TurnStatus.QUEUED]
+    unresolved = asks.unresolved_of(connection, session)
+    begun = [turn for turn in open_turns if turn.status is not TurnStatus.QUEUED]
+    held = {ask.turn for ask in unresolved if ask.is_checkpoint} - cancelled
+    # No agent has any part in a turn that is held at its checkpoint: the next host goes on holding it.
+    running = [turn for turn in begun if turn.id not in held]
     fates = [_fate(turn, repeats=repeats, is_cancelled=turn.id in cancelled) for turn in running]
-    told = [_ask_lost(ask, moment) for ask in asks.unresolved_of(connection, session)]
+    told = [_ask_lost(ask, moment) for ask in unresolved if not (ask.is_checkpoint and ask.turn in held)]
     told += [
-        _repeat(turn) if fate is None else _end(turn, fate, moment) for turn, fate in zip(running, fates, strict=True)
+        _repeat(turn) if fate is None else _end(turn, _with_spent(connection, turn, fate), moment)
+        for turn, fate in zip(running, fates, strict=True)
     ]
     goes_on = None in fates or len(open_turns) > len(running)
-    left = _leave(connection, head, moment if goes_on else None)
+    left = _leave(connection, head, moment if goes_on else None, is_held=len(begun) > len(running))
     drafts = [draft for draft, _ in told] + left.drafts
     return _Plan(tuple(drafts), (*(effect for _, effect in told), left.effect))
 
@@ -178,14 +183,21 @@ def _fate(turn: Turn, *, repeats: bool, is_cancelled: bool) -> Ending | None:
     return Ending(TurnStatus.FAILED, "poison", error=f"The worker was lost {turn.attempt} times during this turn.")
 
 
+def _with_spent(connection: Connection, turn: Turn, fate: Ending) -> Ending:
+    """What the agent said to have used before its worker was lost was used."""
+    return fate.with_spent(usage.told(connection, turn.session, turn.id))
+
+
 @dataclass(frozen=True, slots=True)
 class _Left:
     drafts: list[Draft]
     effect: Effect
 
 
-def _leave(connection: Connection, head: Head, wanted_at: datetime | None) -> _Left:
+def _leave(connection: Connection, head: Head, wanted_at: datetime | None, *, is_held: bool) -> _Left:
     is_reachable = head.portable or workers.has_volume(connection, head.volume_id)
+    if is_held and is_reachable:
+        return _Left([], _settled(head.session, SessionStatus.WAITING, wanted_at))
     if head.status is SessionStatus.STARTING and is_reachable:
         # Its agent was never up: it is to be started, now elsewhere, whoever asked for it.
         return _Left([], _settled(head.session, SessionStatus.STARTING, wanted_at or clock.now()))

@@ -20,7 +20,7 @@ from shared.domain.ids import Incarnation, SessionId
 from shared.domain.lapse import LapseObserver
 from shared.domain.session import EndReason
 from shared.domain.worker import WorkerRow
-from shared.operations import endings
+from shared.operations import endings, external
 from shared.store import ownership, workers
 from shared.store.database import Database, DatabaseError
 from shared.telemetry import metrics
@@ -118,6 +118,7 @@ class Sweeper:
             endings.end_unhosted(self.front, head.session, EndReason.NO_CAPACITY, detail)
         for head in expired:
             endings.end_unhosted(self.front, head.session, EndReason.LIFETIME, None)
+        external.end_silent(self.front, _AT_ONCE)
 
     def _name_stranded(self, peers: Sequence[WorkerRow]) -> None:
         volumes = {peer.volume_id for peer in peers if peer.volume_id is not None}

@@ -9,7 +9,7 @@ from shared.agents.claude import outcome
 from shared.agents.claude.dialogue import ClaudeDialogue
 from shared.agents.claude.modes import CLAUDE_MODES
 from shared.agents.claude.transcript import CONFIG_DIR, conversation_id, laid_down, path_of
-from shared.agents.driver import Abilities, Dialogue, File, Launch, LaunchOptions, TurnEnd
+from shared.agents.driver import Abilities, Dialogue, File, Launch, LaunchOptions, Login, Profile, TurnEnd
 from shared.domain.session import Mode
 
 _MCP_FILE = "mcp.json"
@@ -48,7 +48,23 @@ class ClaudeDriver:
         deny_reason=True,
         changed_input=True,
         allow_always=True,
+        fork=True,
+        attach=True,
         commands=frozenset({"clear", "compact", "context", "model", "plan", "rename", "usage"}),
+        profile=Profile(
+            tested=("2.1.197", "2.1.329"),
+            # Each session has a configuration directory of its own, so a login of the operator's is not seen.
+            login=Login(
+                variables=(
+                    "ANTHROPIC_API_KEY",
+                    "ANTHROPIC_AUTH_TOKEN",
+                    "CLAUDE_CODE_OAUTH_TOKEN",
+                    "CLAUDE_CODE_USE_BEDROCK",
+                    "CLAUDE_CODE_USE_VERTEX",
+                )
+            ),
+            models=("default", "opus", "sonnet", "haiku"),
+        ),
     )
 
     def launch(self, options: LaunchOptions) -> Launch:
@@ -75,14 +91,20 @@ class ClaudeDriver:
 
 
 def _conversation(options: LaunchOptions) -> str:
-    return options.agent_session_id or conversation_id(options.session, len(options.transcript))
+    if options.agent_session_id and not options.fork:
+        return options.agent_session_id
+    return conversation_id(options.session, len(options.transcript))
 
 
 def _arguments(options: LaunchOptions, conversation: str) -> Sequence[str]:
     # In the form with `=`, an id or a model that begins with a dash cannot become an option of its own.
-    resume = "resume" if options.agent_session_id else "session-id"
+    arguments = [f"--resume={options.agent_session_id}"] if options.agent_session_id else []
+    if options.fork:
+        arguments.append("--fork-session")
+    if options.fork or not options.agent_session_id:
+        arguments.append(f"--session-id={conversation}")
     # Without its settings a workspace's CLAUDE.md would not be read either; named as a directory, it is.
-    arguments = [f"--{resume}={conversation}", f"--add-dir={options.cwd}"]
+    arguments.append(f"--add-dir={options.cwd}")
     if options.mode is not Mode.BYPASS or options.allow_bypass:
         arguments.append(f"--permission-mode={CLAUDE_MODES[options.mode]}")
     if options.model:

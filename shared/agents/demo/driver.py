@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.agents.demo.dialogue import DemoDialogue
-from shared.agents.driver import Abilities, File, Launch, LaunchOptions, TurnEnd
+from shared.agents.driver import Abilities, File, Launch, LaunchOptions, Login, Profile, TurnEnd
 from shared.domain.session import Mode
 
 
@@ -23,23 +23,30 @@ class DemoDriver:
         deny_reason=True,
         changed_input=True,
         allow_always=True,
+        fork=True,
+        attach=True,
         commands=frozenset({"clear", "compact", "context", "model"}),
+        profile=Profile(tested=("1.0", "1.0"), login=Login(is_needed=False), models=("demo-1",)),
     )
     program = "corral-demo-agent"
     version_args: Sequence[str] = ("--version",)
 
     def launch(self, options: LaunchOptions) -> Launch:
         """A conversation named after the session, or the one to resume, its transcript restored where it is lost."""
-        known = options.agent_session_id
-        ours = known or f"demo-{options.session.removeprefix('ses_')}"
-        argv = [*options.command, f"--resume={ours}" if known else f"--session-id={ours}", f"--mode={options.mode}"]
+        known, fresh = options.agent_session_id, f"demo-{options.session.removeprefix('ses_')}"
+        begins = options.fork or not known
+        ours = fresh if begins or known is None else known
+        argv = [*options.command]
+        argv += [f"--resume={known}"] if known else []
+        argv += [f"--session-id={fresh}"] if begins else []
+        argv.append(f"--mode={options.mode}")
         if options.model:
             argv.append(f"--model={options.model}")
         if options.allow_bypass or options.mode is Mode.BYPASS:
             argv.append("--allow-bypass")
         if options.max_turn_cost_usd is not None:
             argv.append(f"--max-turn-cost-usd={options.max_turn_cost_usd}")
-        return Launch(argv, {"HOME": options.home}, files=_restored(ours, options), agent_session_id=ours)
+        return Launch(argv, {"HOME": options.home}, files=_restored(options), agent_session_id=ours)
 
     def dialogue(self, options: LaunchOptions) -> DemoDialogue:
         """A fresh conversation; it needs to know nothing of how it was started."""
@@ -50,8 +57,8 @@ class DemoDriver:
         return end.stop_reason == "unknown_conversation"
 
 
-def _restored(ours: str, options: LaunchOptions) -> Sequence[File]:
+def _restored(options: LaunchOptions) -> Sequence[File]:
     if not options.agent_session_id or not options.transcript:
         return ()
     content = "".join(f"{entry}\n" for entry in options.transcript).encode()
-    return (File(f".corral-demo/{ours}.jsonl", content, keep_longer=True),)
+    return (File(f".corral-demo/{options.agent_session_id}.jsonl", content, keep_longer=True),)

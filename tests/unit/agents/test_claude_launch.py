@@ -50,6 +50,20 @@ def test_a_resume_keeps_the_id_in_one_argument():
     assert "--evil" not in launch.argv
 
 
+def test_a_fork_names_the_source_and_gets_an_id_of_its_own():
+    launch = _launch(agent_session_id="source", transcript=('{"sessionId":"source"}',), fork=True)
+
+    ours = launch.agent_session_id
+    assert ours not in {None, "source"}
+    assert launch.argv[launch.argv.index("--resume=source") :][:3] == [
+        "--resume=source",
+        "--fork-session",
+        f"--session-id={ours}",
+    ]
+    assert launch.files[0].path.endswith("/source.jsonl")
+    assert launch.mirrored_paths[0].endswith(f"/{ours}.jsonl")
+
+
 def test_a_conversation_begun_after_another_has_an_id_of_its_own():
     assert _launch().agent_session_id != _launch(transcript=['{"type":"user"}']).agent_session_id
 

@@ -53,6 +53,17 @@ def test_two_turns_end_once_each_with_their_own_cost():
     assert [ready.version for ready in _of(outputs, Ready)] == ["2.1.329"]
 
 
+def test_a_fork_is_ready_under_an_id_of_its_own_and_costs_its_own_turn():
+    outputs = _replayed("forked")
+
+    (ready,) = _of(outputs, Ready)
+    (end,) = _of(outputs, TurnEnd)
+    assert ready.agent_session_id != "f7b60b85-3260-4acc-8df7-63f159f65402"
+    assert _ends(outputs) == [("completed", "end_turn")]
+    # The process goes on counting where the copied conversation was; the turn must not pay for that.
+    assert 0 < end.cost_usd < 0.04724
+
+
 def test_chunks_add_up_to_their_message():
     outputs = _replayed("plain-turns")
 

@@ -83,6 +83,15 @@ def test_a_resumed_session_keeps_its_id_and_gets_its_transcript_back(options):
     assert file.keep_longer
 
 
+def test_a_fork_resumes_under_an_id_of_its_own(options):
+    launch = DemoDriver().launch(replace(options, agent_session_id="demo-9", transcript=['{"a":1}'], fork=True))
+
+    ours = f"demo-{options.session.removeprefix('ses_')}"
+    assert launch.agent_session_id == ours
+    assert launch.argv[2:4] == ["--resume=demo-9", f"--session-id={ours}"]
+    assert launch.files[0].path == ".corral-demo/demo-9.jsonl"
+
+
 def test_model_limit_and_bypass_reach_the_command_line(options):
     launch = DemoDriver().launch(replace(options, model="demo-2", max_turn_cost_usd=0.5, mode=Mode.BYPASS))
 

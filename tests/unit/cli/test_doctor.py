@@ -57,7 +57,27 @@ def test_a_present_agent_shows_its_version(doctor, tmp_path):
     claude.write_text("#!/bin/sh\necho 9.9.9 '(Claude Code)'\n")
     claude.chmod(0o755)
 
-    assert "agent claude: 9.9.9 (Claude Code)" in lines(doctor(CORRAL_CLAUDE_COMMAND=str(claude)), "ok")
+    told = doctor(CORRAL_CLAUDE_COMMAND=str(claude), CORRAL_CLAUDE_MODELS="sonnet")
+
+    assert f"agent claude: 9.9.9 (Claude Code), {claude}" in lines(told, "ok")
+    assert "agent claude may be asked for sonnet alone" in lines(told, "ok")
+    assert lines(told, "!!")[-2:] == [
+        "agent claude: this version was not tried with this release of Corral",
+        "agent claude finds no account",
+    ]
+    assert told.exit_code == 0
+
+
+def test_an_account_that_agents_get_is_found_and_never_shown(doctor, tmp_path):
+    claude = tmp_path / "claude"
+    claude.write_text("#!/bin/sh\necho 2.1.329 '(Claude Code)'\n")
+    claude.chmod(0o755)
+
+    told = doctor(CORRAL_CLAUDE_COMMAND=str(claude), CHILD_ENV_ANTHROPIC_API_KEY="hush-hush")
+
+    assert "finds no account" not in told.output
+    assert "not tried" not in told.output
+    assert "hush" not in told.output
 
 
 @pytest.mark.parametrize(

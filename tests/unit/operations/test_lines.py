@@ -97,3 +97,11 @@ def test_it_does_not_matter_where_a_reader_begins(texts, data):
         after += new
 
     assert before + after == drawn(log)
+
+
+def test_a_steered_prompts_end_leaves_the_running_turn_alone():
+    steered = (EventType.TURN_ENDED, {"status": "completed", "stop_reason": "steered"})
+
+    lines = drawn([chunk("a\n"), steered, chunk("b\n"), result("a\nb\n")])
+
+    assert lines == ["a", "[steered] into the running turn", "b"]
