@@ -52,8 +52,9 @@ FROM corral AS corral-claude
 # hadolint ignore=DL3002
 USER 0:0
 COPY requirements-agents.lock /opt/agents/
-# The wheel carries the `claude` program; its Python parts are not used.
-RUN python -m pip install --no-cache-dir --no-deps --require-hashes --target /opt/agents/lib \
-      -r /opt/agents/requirements-agents.lock \
+# The wheel carries the `claude` program; its Python parts are not used, nor are the other agents of the lock.
+RUN sed -n '/^claude-agent-sdk==/,/[^\\]$/p' /opt/agents/requirements-agents.lock > /opt/agents/claude.lock \
+ && python -m pip install --no-cache-dir --no-deps --require-hashes --target /opt/agents/lib \
+      -r /opt/agents/claude.lock \
  && ln -s /opt/agents/lib/claude_agent_sdk/_bundled/claude /usr/local/bin/claude
 USER 10001:10001

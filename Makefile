@@ -40,7 +40,7 @@ test: tools ## Run the tests (PostgreSQL and valkey come from wheels)
 	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: test-agents
-test-agents: setup-agents ## Run the real Claude Code against a scripted model server
+test-agents: setup-agents ## Run the real agents against a scripted model server
 	$(PY) -m pytest -n $(JOBS) --dist loadfile tests/agents $(ARGS)
 
 .PHONY: test-mcp

@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.databases",
     "tests.fixtures.agents",
+    "tests.fixtures.opencode",
     "tests.fixtures.fleet",
     "tests.fixtures.ward",
     "tests.fixtures.api",

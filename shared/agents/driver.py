@@ -366,7 +366,7 @@ class Driver(Protocol):
     program: str
     """The command looked for on PATH when `CORRAL_<NAME>_COMMAND` is unset."""
     version_args: Sequence[str]
-    """Arguments that make the program print its version and exit."""
+    """Arguments that make the program print its version and exit; none where it cannot be asked."""
 
     def launch(self, options: LaunchOptions) -> Launch:
         """How to start (or resume) the agent."""

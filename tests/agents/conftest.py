@@ -6,22 +6,24 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from shared.agents.claude.driver import ClaudeDriver
 from shared.agents.driver import LaunchOptions
+from shared.agents.registry import find
 from shared.domain.ids import SessionId
 from shared.domain.session import Mode
-from tests.fakes.model_server import Running, serve
-from tests.fixtures.agents import bundled_claude, claude_environment
+from tests.fakes.model_server import Running
+from tests.fakes.responses_server import serve
+from tests.fixtures.agents import Program, bundled_claude, bundled_codex, claude_program, codex_program
 from tests.fixtures.databases import postgres_copy
 from tests.fixtures.live_agent import LiveAgent
 from tests.fixtures.live_session import LiveFleet, live_fleet
 from tests.fixtures.valkey import valkey_running
 
-LIVE_ROWS = 139
+LIVE_ROWS = 146
 """Tests of this folder, at least; a run of the whole folder in which fewer pass has failed, for whatever reason."""
 
 HERE = Path(__file__).parent
@@ -38,18 +40,27 @@ def cwd(tmp_path: Path) -> Path:
 @pytest.fixture
 def start(claude_binary: Path, model_server: Running, tmp_path: Path, cwd: Path) -> Start:
     """Starts Claude Code; what is given replaces fields of its options."""
+    return _starting(claude_program(claude_binary, model_server), tmp_path, cwd)
 
+
+@pytest.fixture
+def start_codex(codex_binary: Path, model_server: Running, tmp_path: Path, cwd: Path) -> Start:
+    """Starts Codex in the same way."""
+    return _starting(codex_program(codex_binary, model_server), tmp_path.resolve(), cwd)
+
+
+def _starting(program: Program, folder: Path, cwd: Path) -> Start:
     def started(**changes: object) -> LiveAgent:
         options = LaunchOptions(
             session=SessionId("ses_live"),
-            command=[str(claude_binary)],
+            command=program.command,
             cwd=str(cwd),
-            home=str(tmp_path / "home"),
+            home=str(folder / "home"),
             mode=Mode.INTERACTIVE,
             model=None,
             agent_session_id=None,
         )
-        return LiveAgent(ClaudeDriver(), dataclasses.replace(options, **changes), claude_environment(model_server))
+        return LiveAgent(find(program.agent), dataclasses.replace(options, **changes), program.environment)
 
     return started
 
@@ -64,12 +75,15 @@ CALM = {
 """As in a product: where nothing is lost, a busy machine must not look like a loss."""
 
 
+Pointed = Callable[[Running], Program]
+
+
 @contextmanager
-def _house(folder: Path, database_url: str, binary: Path) -> Iterator[LiveFleet]:
+def _house(folder: Path, database_url: str, pointed: Pointed) -> Iterator[LiveFleet]:
     with (
         valkey_running(folder) as valkey,
         serve() as model,
-        live_fleet(folder, database_url, valkey.url, binary, model, **CALM) as house,
+        live_fleet(folder, database_url, valkey.url, pointed(model), model, **CALM) as house,
     ):
         house.fleet.api()
         house.fleet.worker()
@@ -83,9 +97,23 @@ def sqlite_house(
 ) -> Iterator[LiveFleet]:
     """API, worker and delivery on SQLite, for all tests of a file."""
     folder = tmp_path_factory.mktemp("house")
-    shutil.copyfile(sqlite_template, folder / "corral.db")
-    with _house(folder, f"sqlite:///{folder / 'corral.db'}", claude_binary) as house:
+    with _house(folder, _sqlite(folder, sqlite_template), partial(claude_program, claude_binary)) as house:
         yield house
+
+
+@pytest.fixture(scope="module")
+def codex_house(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, codex_binary: Path
+) -> Iterator[LiveFleet]:
+    """The same, where Codex is the agent."""
+    folder = tmp_path_factory.mktemp("house").resolve()
+    with _house(folder, _sqlite(folder, sqlite_template), partial(codex_program, codex_binary)) as house:
+        yield house
+
+
+def _sqlite(folder: Path, template: Path) -> str:
+    shutil.copyfile(template, folder / "corral.db")
+    return f"sqlite:///{folder / 'corral.db'}"
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +123,7 @@ def postgresql_house(
     """The same on PostgreSQL."""
     with (
         postgres_copy(postgres_server, postgres_template) as url,
-        _house(tmp_path_factory.mktemp("house"), url, claude_binary) as house,
+        _house(tmp_path_factory.mktemp("house"), url, partial(claude_program, claude_binary)) as house,
     ):
         yield house
 
@@ -116,7 +144,8 @@ def _is_asked_for(config: pytest.Config) -> bool:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """`make test` installs no agent: there the folder is left out, while `make test-agents` insists on it."""
-    return True if bundled_claude() is None and not _is_asked_for(config) else None
+    nothing = bundled_claude() is None and bundled_codex() is None
+    return True if nothing and not _is_asked_for(config) else None
 
 
 def _is_whole(config: pytest.Config) -> bool:

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from shared.workspaces.volume import ID_FILE
+from tests.fixtures.agents import claude_program
 from tests.fixtures.live_session import live_fleet
 from tests.fixtures.waiting import eventually
 
@@ -25,7 +26,9 @@ TIMES = {
 @pytest.fixture
 def losing(tmp_path, database_url, valkey_url, claude_binary, model_server):
     """A fleet on each database in turn, with one worker, whose losses are seen soon."""
-    with live_fleet(tmp_path, database_url, valkey_url, claude_binary, model_server, **TIMES) as house:
+    with live_fleet(
+        tmp_path, database_url, valkey_url, claude_program(claude_binary, model_server), model_server, **TIMES
+    ) as house:
         house.fleet.api()
         house.fleet.worker("a")
         yield house
@@ -34,7 +37,9 @@ def losing(tmp_path, database_url, valkey_url, claude_binary, model_server):
 @pytest.fixture
 def losing_on_sqlite(tmp_path, sqlite_url, valkey_url, claude_binary, model_server):
     """The same on SQLite alone."""
-    with live_fleet(tmp_path, sqlite_url, valkey_url, claude_binary, model_server, **TIMES) as house:
+    with live_fleet(
+        tmp_path, sqlite_url, valkey_url, claude_program(claude_binary, model_server), model_server, **TIMES
+    ) as house:
         house.fleet.api()
         house.fleet.worker("a")
         yield house

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from shared.agents.driver import ModeNow
 from shared.agents.registry import find
-from tests.conformance.harness import Hosted, options_for
+from tests.conformance.harness import options_for
 from tests.conformance.scenarios import SCENARIOS, can_say
-from tests.conformance.test_drivers import _conversation, _finish, _resumed_options
-from tests.conformance.walk import go_through
+from tests.conformance.walk import live_through
 from tests.fixtures.agents import claude_environment
 
 PROMPTS = {
@@ -41,25 +39,8 @@ ASKED = [
 
 @pytest.mark.parametrize("scenario", ASKED, ids=lambda scenario: scenario.name)
 def test_claude_goes_through_the_scenario(scenario, claude_binary, model_server, tmp_path):
-    # given
     variables = [f"{name}={value}" for name, value in claude_environment(model_server).items()]
     tools = ("--tools", "Bash,AskUserQuestion,ExitPlanMode,TaskCreate,TaskUpdate")
-    driver = find("claude")
     options = options_for(tmp_path.resolve(), ("env", *variables, str(claude_binary), *tools), scenario.mode)
-    split = scenario.restart_before if scenario.restart_before is not None else len(scenario.turns)
 
-    # when
-    with Hosted(driver, options) as first:
-        for turn in scenario.turns[:split]:
-            go_through(first, turn, PROMPTS)
-        later = _resumed_options(first, scenario, tmp_path)
-        _finish(first)
-    if split < len(scenario.turns):
-        with Hosted(driver, later) as second:
-            for turn in scenario.turns[split:]:
-                go_through(second, turn, PROMPTS)
-            _finish(second)
-        assert scenario.forks is (_conversation(first) != _conversation(second))
-
-    # then
-    assert scenario.mode_after is None or first.all(ModeNow)[-1].mode is scenario.mode_after
+    live_through(find("claude"), options, scenario, PROMPTS)

@@ -67,7 +67,9 @@ def options_for(folder: Path, command: Sequence[str], mode: Mode = Mode.INTERACT
 class Hosted:
     """One running agent. As a context it leaves no process behind."""
 
-    def __init__(self, driver: Driver, options: LaunchOptions, *, line_limit: int = LINE_LIMIT) -> None:
+    def __init__(
+        self, driver: Driver, options: LaunchOptions, *, line_limit: int = LINE_LIMIT, deadline_s: float = DEADLINE_S
+    ) -> None:
         self.driver = driver
         self.options = options
         self.outputs: list[Output] = []
@@ -76,6 +78,7 @@ class Hosted:
         self.steps: list[JsonObject] = [options_as_step(options)]
         """What went into the dialogue, as `recordings.py` keeps it."""
         self._line_limit = line_limit
+        self._deadline_s = deadline_s
         self.dialogue = driver.dialogue(options)
         self._wake_at: float | None = None
         self._tail = b""
@@ -107,7 +110,7 @@ class Hosted:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(DEADLINE_S)
+        self.process.wait(self._deadline_s)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -151,7 +154,7 @@ class Hosted:
         Raises:
             AssertionError: it did not come in time; the message shows what came instead.
         """
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + self._deadline_s
         while True:
             while self._seen < len(self.outputs):
                 output = self.outputs[self._seen]
@@ -160,7 +163,7 @@ class Hosted:
                     return output
             shown = self.outputs[-20:]
             assert not self.ended, f"the agent has ended without {kind.__name__}; its last outputs: {shown}"
-            assert time.monotonic() < deadline, f"no {kind.__name__} in {DEADLINE_S} s; last outputs: {shown}"
+            assert time.monotonic() < deadline, f"no {kind.__name__} in {self._deadline_s} s; last outputs: {shown}"
             self.step(deadline - time.monotonic())
 
     def leave(self) -> ExitStatus:
@@ -181,7 +184,7 @@ class Hosted:
 
     def to_end(self) -> ExitStatus:
         """Read until the process has ended, and tell the dialogue."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + self._deadline_s
         while not self.ended:
             assert time.monotonic() < deadline, "the agent does not end"
             self.step(deadline - time.monotonic())
@@ -236,7 +239,7 @@ class Hosted:
             return
         if self._tail:
             self._feed(self._tail)
-        code = self.process.wait(DEADLINE_S)
+        code = self.process.wait(self._deadline_s)
         tail = self._stderr.read_bytes()[-STDERR_TAIL:].decode(errors="backslashreplace")
         self.status = ExitStatus(code, None, tail) if code >= 0 else ExitStatus(None, -code, tail)
         self.steps.append({"end": {"code": self.status.code, "signal": self.status.signal, "stderr_tail": tail}})

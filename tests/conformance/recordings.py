@@ -34,6 +34,8 @@ from shared.domain.ids import SessionId, TurnId
 from shared.domain.session import Mode
 
 FOLDER: Final = Path(__file__).parents[1] / "transcripts"
+WORKSPACE: Final = "/workspace"
+HOME: Final = "/home/agent"
 
 _ANSWERS: Final = {kind.__name__: kind for kind in (PermissionAnswer, QuestionAnswer, PlanAnswer)}
 
@@ -114,8 +116,8 @@ def _options(step: Any) -> LaunchOptions:
     return LaunchOptions(
         session=SessionId(step["session"]),
         command=["agent"],
-        cwd="/workspace",
-        home="/home/agent",
+        cwd=WORKSPACE,
+        home=HOME,
         mode=Mode(step["mode"]),
         model=None,
         agent_session_id=step["agent_session_id"],

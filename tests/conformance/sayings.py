@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,8 @@ class Sayings:
 
     command: Sequence[str]
     prompts: Mapping[str, str]
+    leaves_out: Mapping[str, str] = field(default_factory=dict)
+    """Scenarios it cannot go through though it has the abilities and the words, and why."""
 
 
 DEMO = Sayings(
@@ -36,5 +39,58 @@ DEMO = Sayings(
     },
 )
 
-LIVE: Mapping[str, Sayings] = {"demo": DEMO}
+CODEX: Mapping[str, str] = {
+    "plain": "[[say:hello conformance]]",
+    "free": "Please look around and tell me what you can do.",
+    "tool": "[[bash:touch f.txt && echo from-a-tool]][[say:the tool is done]]",
+    "failing tool": "[[bash:exit 7]]",
+    "question": "[[ask:Which colour?|blue|green]]",
+    "long text": "[[slow:300]]",
+    "long tool": "[[bash:python3 -c 'import time; time.sleep(60)']]",
+    "remember": "[[remember:quince]] I will",
+    "recall": "[[recall]]",
+    "failure": "[[err:400]]",
+    "todo": "[[task:look]][[task:leap]]",
+    "plan": "[[plan]][[say:after the plan]]",
+    "heedful": "[[say:I listen]][[slow:15]]",
+    "steer": "[[say:as you steer]]",
+}
+"""What brings the scripted model to do what a scenario names. `garbage` is for unit tests: a real Codex prints none."""
+
+_SCRIPTED_ACP = str(Path(__file__).parents[1] / "fakes/acp_agent.py")
+_ACP_PROMPTS = {
+    "plain": "say hello conformance",
+    "free": "Please look around and tell me what you can do.",
+    "tool": "run echo from-a-tool; say the tool is done",
+    "failing tool": "run exit 7",
+    "plan": "plan 1. look 2. leap; say after the plan",
+    "question": "ask Which colour? | blue | green",
+    "long text": "stream 100000",
+    "long tool": "run sleep 60",
+    "remember": "remember quince",
+    "recall": "recall",
+    "garbage": "garbage; say still here",
+    "failure": "fail the model is on strike",
+    "todo": "todo look, leap",
+}
+_ITS_OWN_HOME = "An ACP agent keeps its conversations in its home and tells nobody their form."
+
+ACP = Sayings(
+    command=(sys.executable, _SCRIPTED_ACP),
+    prompts=_ACP_PROMPTS,
+    leaves_out={
+        "resumed where its home is lost": _ITS_OWN_HOME,
+        "plan rejected": "The protocol has no words for feedback.",
+        "question declined": "The protocol has no words for why.",
+    },
+)
+
+CURSOR = Sayings(
+    # Cursor's own program is started with `acp` behind it, which this one takes no notice of.
+    command=(sys.executable, _SCRIPTED_ACP, "--cursor"),
+    prompts=_ACP_PROMPTS,
+    leaves_out={"resumed where its home is lost": _ITS_OWN_HOME},
+)
+
+LIVE: Mapping[str, Sayings] = {"demo": DEMO, "acp": ACP, "cursor": CURSOR}
 """By the driver's name. An agent that is not here is held to its recordings alone."""

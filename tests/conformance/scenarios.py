@@ -249,15 +249,18 @@ SCENARIOS: Sequence[Scenario] = (
 )
 
 
-def asked_of(agent: str) -> list[Scenario]:
-    """The scenarios that an agent which can be run here has the abilities and the words for."""
-    abilities, prompts = DRIVERS[agent].abilities, LIVE[agent].prompts
+def asked_of(agent: str, prompts: Collection[str] | None = None) -> list[Scenario]:
+    """The scenarios that an agent has the abilities and the words for; those of its sayings where none are given."""
+    abilities = DRIVERS[agent].abilities
+    if prompts is None:
+        prompts = LIVE[agent].prompts
     return [
         scenario
         for scenario in SCENARIOS
         if all(getattr(abilities, need) for need in scenario.needs)
         and scenario.mode in abilities.modes
         and all(can_say(agent, turn, prompts) for turn in scenario.turns)
+        and not (agent in LIVE and scenario.name in LIVE[agent].leaves_out)
     ]
 
 

@@ -8,20 +8,18 @@ from shared.agents.driver import (
     AskApplied,
     AskWithdrawn,
     Interrupt,
-    ModeNow,
-    Ready,
     Steer,
     SteerRefused,
     TurnEnd,
 )
 from shared.agents.registry import DRIVERS, find
 from shared.domain.errors import UnknownAgent
-from shared.domain.ids import mint_session, mint_turn
+from shared.domain.ids import mint_turn
 from tests.conformance import recordings, shapes
-from tests.conformance.harness import Hosted, options_for
+from tests.conformance.harness import options_for
 from tests.conformance.sayings import LIVE
-from tests.conformance.scenarios import Scenario, asked_of
-from tests.conformance.walk import go_through
+from tests.conformance.scenarios import asked_of
+from tests.conformance.walk import live_through
 
 CASES = [
     pytest.param(agent, scenario, id=f"{agent}: {scenario.name}") for agent in LIVE for scenario in asked_of(agent)
@@ -30,53 +28,9 @@ CASES = [
 
 @pytest.mark.parametrize(("agent", "scenario"), CASES)
 def test_a_live_agent_goes_through_the_scenario(agent, scenario, tmp_path):
-    # given
-    driver, sayings = find(agent), LIVE[agent]
-    options = options_for(tmp_path, sayings.command, scenario.mode)
-    split = scenario.restart_before if scenario.restart_before is not None else len(scenario.turns)
+    options = options_for(tmp_path, LIVE[agent].command, scenario.mode)
 
-    # when
-    with Hosted(driver, options) as first:
-        for turn in scenario.turns[:split]:
-            go_through(first, turn, sayings.prompts)
-        later = _resumed_options(first, scenario, tmp_path)
-        _finish(first)
-    if split < len(scenario.turns):
-        with Hosted(driver, later) as second:
-            for turn in scenario.turns[split:]:
-                go_through(second, turn, sayings.prompts)
-            _finish(second)
-        assert scenario.forks is (_conversation(first) != _conversation(second))
-
-    # then
-    assert scenario.mode_after is None or first.all(ModeNow)[-1].mode is scenario.mode_after
-
-
-def _resumed_options(hosted: Hosted, scenario: Scenario, tmp_path):
-    if not scenario.new_home:
-        return hosted.again()
-    home = tmp_path / "another home"
-    home.mkdir()
-    changes = {"fork": True, "session": mint_session()} if scenario.forks else {}
-    return hosted.again(home=str(home), transcript=tuple(hosted.transcript()), **changes)
-
-
-def _conversation(hosted: Hosted) -> str | None:
-    return hosted.all(Ready)[-1].agent_session_id
-
-
-def _finish(hosted: Hosted) -> None:
-    """End the process, and hold everything it gave to the contract."""
-    if not hosted.ended:
-        hosted.leave()
-    outputs = hosted.outputs
-    assert not shapes.misfits(outputs)
-    assert not shapes.imbalances(outputs)
-    assert not shapes.ends_per_prompt(outputs, len(hosted.turns))
-    assert not shapes.answers_per_steer(outputs, hosted.steers)
-    assert len(hosted.all(Ready)) == 1
-    assert not hosted.dialogue.feed('{"type":"text_delta"}')
-    assert not hosted.dialogue.end(hosted.status)
+    live_through(find(agent), options, scenario, LIVE[agent].prompts)
 
 
 @pytest.mark.parametrize("agent", sorted(DRIVERS))

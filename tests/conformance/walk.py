@@ -1,13 +1,78 @@
-"""Takes a hosted agent through one turn of a scenario and checks what came of it."""
+"""Takes a real agent through a scenario, turn by turn, and holds all that came of it to the contract."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from shared.agents.driver import AskOpen, Emit, Interrupt, Reply, Steered, TurnEnd
+from shared.agents.driver import (
+    AskOpen,
+    Driver,
+    Emit,
+    Interrupt,
+    LaunchOptions,
+    ModeNow,
+    Ready,
+    Reply,
+    Steered,
+    TurnEnd,
+)
 from shared.domain.event import EventType
-from tests.conformance.harness import Hosted
-from tests.conformance.scenarios import Instead, Turn
+from shared.domain.ids import mint_session
+from tests.conformance import shapes
+from tests.conformance.harness import DEADLINE_S, Hosted
+from tests.conformance.scenarios import Instead, Scenario, Turn
+
+
+def live_through(
+    driver: Driver,
+    options: LaunchOptions,
+    scenario: Scenario,
+    prompts: Mapping[str, str],
+    *,
+    deadline_s: float = DEADLINE_S,
+) -> None:
+    """Run the agent, once or twice as the scenario says. `prompts` brings it to do what the turns name."""
+    split = scenario.restart_before if scenario.restart_before is not None else len(scenario.turns)
+    with Hosted(driver, options, deadline_s=deadline_s) as first:
+        for turn in scenario.turns[:split]:
+            go_through(first, turn, prompts)
+        later = _resumed(first, scenario)
+        _finish(first)
+    if split < len(scenario.turns):
+        with Hosted(driver, later, deadline_s=deadline_s) as second:
+            for turn in scenario.turns[split:]:
+                go_through(second, turn, prompts)
+            _finish(second)
+        assert scenario.forks is (_conversation(first) != _conversation(second))
+    assert scenario.mode_after is None or first.all(ModeNow)[-1].mode is scenario.mode_after
+
+
+def _resumed(hosted: Hosted, scenario: Scenario) -> LaunchOptions:
+    if not scenario.new_home:
+        return hosted.again()
+    home = Path(hosted.options.home).with_name("another home")
+    home.mkdir()
+    changes = {"fork": True, "session": mint_session()} if scenario.forks else {}
+    return hosted.again(home=str(home), transcript=tuple(hosted.transcript()), **changes)
+
+
+def _conversation(hosted: Hosted) -> str | None:
+    return hosted.all(Ready)[-1].agent_session_id
+
+
+def _finish(hosted: Hosted) -> None:
+    """End the process, and hold everything it gave to the contract."""
+    if not hosted.ended:
+        hosted.leave()
+    outputs = hosted.outputs
+    assert not shapes.misfits(outputs)
+    assert not shapes.imbalances(outputs)
+    assert not shapes.ends_per_prompt(outputs, len(hosted.turns))
+    assert not shapes.answers_per_steer(outputs, hosted.steers)
+    assert len(hosted.all(Ready)) == 1
+    assert not hosted.dialogue.feed('{"type":"text_delta"}')
+    assert not hosted.dialogue.end(hosted.status)
 
 
 def go_through(hosted: Hosted, turn: Turn, prompts: Mapping[str, str]) -> None:

@@ -36,6 +36,11 @@ class Ledger:
             kept = [piece for piece in pieces if piece]
             self._sent.setdefault(_key(session, items), []).append(_Sent(kept, binding=not calls))
 
+    def forget(self, session: str) -> None:
+        """The agent has shortened its memory of this session's conversations: it may lack what was said before."""
+        for key in [key for key in self._sent if key[0] == session]:
+            del self._sent[key]
+
     def fault(self, session: str, items: Sequence[Said]) -> str | None:
         """What this request lacks, or None."""
         return _unanswered(items) or self._forgotten(session, items)

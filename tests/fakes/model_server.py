@@ -15,7 +15,7 @@ import secrets
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -210,7 +210,7 @@ class Running:
 
 
 @contextmanager
-def serve(port: int = 0) -> Iterator[Running]:
+def serve(port: int = 0, *, make: Callable[[Record], web.Application] = make_app) -> Iterator[Running]:
     """Run the server on loopback in a thread of its own; port 0 picks a free one."""
     record = Record()
     ready: list[str] = []
@@ -219,7 +219,7 @@ def serve(port: int = 0) -> Iterator[Running]:
     stop = asyncio.Event()
 
     async def main() -> None:
-        runner = web.AppRunner(make_app(record), handler_cancellation=True, shutdown_timeout=0.2)
+        runner = web.AppRunner(make(record), handler_cancellation=True, shutdown_timeout=0.2)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()

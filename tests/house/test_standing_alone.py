@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -72,6 +73,14 @@ def test_a_lock_pins_and_hashes_every_package_and_names_no_index(lock):
     assert "://" not in text
     assert "--index-url" not in text
     assert all(re.match(r"[a-z0-9.-]+==\S+", entry) and "--hash=sha256:" in entry for entry in entries)
+
+
+def test_the_lock_of_npm_holds_hashes_and_no_address():
+    lock = json.loads((ROOT / "tests/agents/opencode/package-lock.json").read_text(encoding="utf-8"))
+    packages = [package for name, package in lock["packages"].items() if name]
+
+    assert packages
+    assert all("integrity" in package and "resolved" not in package for package in packages)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ def _probe(driver: Driver, configured: Mapping[str, str]) -> Readiness:
         return Readiness(driver.name, None, problem=f"{driver.program} is not on PATH. Install it, or set {setting}.")
     if shutil.which(command[0]) is None:
         return Readiness(driver.name, None, problem=f"The program that {setting} names cannot be run.")
+    if not driver.version_args:
+        return Readiness(driver.name, command)
     try:
         asked = subprocess.run(
             [*command, *driver.version_args], capture_output=True, text=True, timeout=_PROBE_S, check=False

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from shared.agents.registry import DRIVERS
 from shared.settings import read_dotenv
 
 SECRETS = {"CHILD_ENV_ANTHROPIC_API_KEY", "CORRAL_SECRET_KEY"}
@@ -20,7 +21,9 @@ def config(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
 
     def run(*typed: str, **env: str):
-        return CliRunner(env=env).invoke(main, ["config"], input="".join(f"{line}\n" for line in typed))
+        # Behind them an empty line for each agent's program: none is on this PATH.
+        lines = [*typed, *("" for _ in DRIVERS)]
+        return CliRunner(env=env).invoke(main, ["config"], input="".join(f"{line}\n" for line in lines))
 
     return run
 
