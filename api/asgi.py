@@ -28,7 +28,8 @@ from shared.domain.addresses import AddressRules
 from shared.operations.context import Context, Reporting
 from shared.queue import Bell
 from shared.redis import connect
-from shared.settings import SettingError, Settings
+from shared.settings.entry import SettingError
+from shared.settings.reading import Settings
 from shared.store.database import Database
 from shared.store.sealing import Sealer
 from shared.telemetry import logs

@@ -15,7 +15,8 @@ from shared.agents.registry import DRIVERS
 from shared.domain import clock
 from shared.domain.ids import TenantId
 from shared.domain.tenant import Scope
-from shared.settings import SettingError, Settings, read, read_dotenv
+from shared.settings.entry import SettingError
+from shared.settings.reading import Settings, read, read_dotenv
 from shared.store import keys, tenants
 from shared.store.database import Database
 from shared.store.migrate import is_current

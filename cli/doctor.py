@@ -23,7 +23,7 @@ from shared.agents.registry import DRIVERS
 from shared.domain import versions
 from shared.domain.errors import Unavailable
 from shared.redis import connect
-from shared.settings import Settings
+from shared.settings.reading import Settings
 from shared.store import migrate
 from shared.store.database import DatabaseError
 from workers.host import environment

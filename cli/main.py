@@ -16,7 +16,7 @@ from cli.edge import Edge
 from cli.options import home_option, load_settings, port_option
 from cli.secrecy import hide_from_agents
 from shared.domain.ids import is_id
-from shared.settings import Settings, read_dotenv
+from shared.settings.reading import Settings, read_dotenv
 
 
 @click.group(

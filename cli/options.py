@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from cli import home as homes
-from shared import settings as settings_module
 from shared.domain.ids import is_id
-from shared.settings import Settings
+from shared.settings.entry import SettingError
+from shared.settings.reading import Settings, read
 
 
 def load_settings() -> Settings:
@@ -19,8 +19,8 @@ def load_settings() -> Settings:
         ClickException: one cannot be read; says which and why.
     """
     try:
-        return settings_module.read(dotenv=Path(".env"))
-    except (settings_module.SettingError, UnicodeDecodeError) as problem:
+        return read(dotenv=Path(".env"))
+    except (SettingError, UnicodeDecodeError) as problem:
         said = ".env is not UTF-8 text." if isinstance(problem, UnicodeDecodeError) else str(problem)
         raise click.ClickException(said) from problem
 

@@ -21,7 +21,8 @@ from cli.home import DEFAULT, Home, find_home, write_private
 from cli.supervisor import Part, PartFailed, Probe, Supervisor, answers
 from shared.domain import clock
 from shared.domain.tenant import Scope
-from shared.settings import Secret, Settings
+from shared.settings.entry import Secret
+from shared.settings.reading import Settings
 from shared.store import keys, tenants
 from shared.store.database import Database
 from shared.store.migrate import upgrade

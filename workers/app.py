@@ -28,7 +28,7 @@ from shared.domain.session import Limits, SessionStatus
 from shared.operations.context import Context
 from shared.operations.endings import Front
 from shared.queue import Bell, make_app
-from shared.settings import Settings
+from shared.settings.reading import Settings
 from shared.store import heads, sessions
 from shared.store.database import Database
 from shared.store.sealing import Sealer

@@ -29,9 +29,9 @@ from shared.domain.ids import SessionId
 from shared.domain.session import Mode, SessionStatus
 from shared.domain.tenant import Scope
 from shared.domain.turn import WhenBusy
-from shared.operations import prompts, sessions, turns
+from shared.operations import prompts, session_changes, sessions, turns
 from shared.operations.prompts import Prompt
-from shared.operations.sessions import SessionChange
+from shared.operations.session_changes import SessionChange
 
 tools = Family("sessions")
 
@@ -346,5 +346,5 @@ def session_mode(asked: Asked) -> Told:
 
 def set_mode(asked: Asked, mode: Mode) -> Told:
     """Change the mode as `PATCH /v1/sessions/{id}` does."""
-    seen = sessions.change(asked.context, asked.caller, asked.session, SessionChange(mode=mode))
+    seen = session_changes.change(asked.context, asked.caller, asked.session, SessionChange(mode=mode))
     return session_fields(asked, seen.session)

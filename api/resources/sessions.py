@@ -28,8 +28,9 @@ from shared.domain.json import JsonObject
 from shared.domain.session import Mode, SessionStatus
 from shared.domain.tenant import Scope
 from shared.domain.turn import OPEN_TURN
-from shared.operations import sessions
-from shared.operations.sessions import Created, Seen, SessionChange
+from shared.operations import session_changes, sessions
+from shared.operations.session_changes import SessionChange
+from shared.operations.sessions import Created, Seen
 from shared.store.sessions import UNSET
 
 routes = Routes("sessions", "One agent in one workspace, with a log.")
@@ -156,7 +157,7 @@ def change_session(call: Call) -> Reply:
         limits=body.get("limits", {}),
         if_version=if_match(call.headers),
     )
-    seen = sessions.change(call.context, call.caller, _id(call), change)
+    seen = session_changes.change(call.context, call.caller, _id(call), change)
     return tell(SessionView, view(seen), ETag=f'"{seen.session.version}"')
 
 

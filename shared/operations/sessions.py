@@ -21,7 +21,7 @@ from shared.domain.errors import (
 from shared.domain.ids import BatchId, SessionId, TurnId, mint_session
 from shared.domain.input import InputKind, Wish
 from shared.domain.json import JsonObject
-from shared.domain.session import EndReason, Limits, Mode, Origin, Session, SessionSpec, SessionStatus
+from shared.domain.session import EndReason, Mode, Origin, Session, SessionSpec, SessionStatus
 from shared.domain.tenant import Caller
 from shared.domain.turn import Turn
 from shared.domain.usage import Totals
@@ -34,7 +34,7 @@ from shared.operations.fleet import readiness
 from shared.operations.transaction import Act, Once, carry_out
 from shared.store import external, heads, sessions, transcripts, turns, usage, workers
 from shared.store.heads import Head
-from shared.store.sessions import UNSET, SessionFilter, Unset
+from shared.store.sessions import SessionFilter
 
 LimitChanges = Mapping[str, float | int | None]
 """Bounds by name of `Limits`; None: no bound."""
@@ -94,18 +94,6 @@ class Created:
     webhook: Endpoint | None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionChange:
-    """What a caller changes; UNSET stays. `if_version` guards against somebody else's change in between."""
-
-    title: str | Unset | None = UNSET
-    metadata: Mapping[str, str] | Unset = UNSET
-    mode: Mode | Unset = UNSET
-    model: str | Unset | None = UNSET
-    limits: LimitChanges = field(default_factory=dict)
-    if_version: int | None = None
-
-
 def create(context: Context, caller: Caller, new: NewSession, *, once: Once[Created] | None = None) -> Created:
     """Make a session, and its first turn where there is a prompt. A worker brings the agent up soon.
 
@@ -155,32 +143,6 @@ def page(context: Context, caller: Caller, **filters: Unpack[SessionFilter]) -> 
             )
             for one in found
         ], onward
-
-
-def change(context: Context, caller: Caller, session: SessionId, wish: SessionChange) -> Seen:
-    """Change a session. Mode, model and limits also become inputs, in the order of the calls.
-
-    Raises:
-        NotFound: missing, or another tenant's.
-        SessionEnded: mode, model and limits of an ended session stay.
-        VersionMismatch: somebody changed it first; the error has the actual version.
-        Unsupported: the agent has no such mode.
-        ModelNotAllowed: the operator does not let the agent be asked for this model.
-    """
-
-    def effect(act: Act) -> Seen:
-        touches_agent = wish.mode is not UNSET or wish.model is not UNSET or bool(wish.limits)
-        head = act.lock_living(session) if touches_agent else act.lock(session)
-        found = sessions.get(act.connection, caller.tenant, session, context.sealer)
-        if found is None:
-            raise NotFound("session", session)
-        _store_change(act, found, wish)
-        _tell_host(act, head, found, wish)
-        changed = sessions.get(act.connection, caller.tenant, session, context.sealer)
-        used = usage.of_session(act.connection, session)
-        return Seen(changed or found, heads.queue_position(act.connection, session), usage=used)
-
-    return carry_out(context, caller, None, effect)
 
 
 def terminate(
@@ -260,7 +222,7 @@ def complete(context: Context, new: NewSession) -> SessionSpec:
         UnknownAgent, UnknownWorkspaceKind, Unsupported, ModelNotAllowed, InvalidField: it cannot be as wished.
     """
     spec = new.spec
-    check_mode(context, spec.agent, _abilities(context, spec.agent), spec.mode)
+    check_mode(context, spec.agent, agent_abilities(context, spec.agent), spec.mode)
     check_model(context, spec.agent, spec.model)
     kind = context.kinds.get(spec.workspace_kind)
     if kind is None:
@@ -274,7 +236,12 @@ def complete(context: Context, new: NewSession) -> SessionSpec:
     return replace(spec, workspace=kind.check(spec.workspace, context.folders), limits=limits)
 
 
-def _abilities(context: Context, agent: str) -> Abilities:
+def agent_abilities(context: Context, agent: str) -> Abilities:
+    """What the agent can do.
+
+    Raises:
+        UnknownAgent: there is none of this name.
+    """
     abilities = context.agents.get(agent)
     if abilities is None:
         raise UnknownAgent(agent, ", ".join(sorted(context.agents)))
@@ -370,7 +337,7 @@ def _keep_transcript(act: Act, session: SessionId, new: NewSession) -> None:
 
 
 def _check_attach(context: Context, agent: str, attach: Attachment) -> None:
-    if not _abilities(context, agent).attach:
+    if not agent_abilities(context, agent).attach:
         raise Unsupported(
             f"{agent} cannot go on with a conversation that was begun outside of Corral.",
             agent_session_id=attach.conversation,
@@ -388,35 +355,3 @@ def _check_ready(act: Act, agent: str) -> None:
     # what it has; workers that all lack the program never take it.
     if agent in lacking(rows):
         raise AgentNotReady(agent, readiness(rows, agent).problem or "its program was not found")
-
-
-def _store_change(act: Act, found: Session, wish: SessionChange) -> None:
-    limits: Limits | Unset = UNSET
-    if wish.limits:
-        limits = replace(found.spec.limits, **wish.limits)  # type: ignore[arg-type] # names and types are the schema's
-        lifetime_s = limits.lifetime_s
-        end_by = None if lifetime_s is None else found.created_at + timedelta(seconds=lifetime_s)
-        heads.set_end_by(act.connection, found.id, end_by)
-    if isinstance(wish.mode, Mode):
-        check_mode(act.context, found.spec.agent, _abilities(act.context, found.spec.agent), wish.mode)
-    if isinstance(wish.model, str):
-        check_model(act.context, found.spec.agent, wish.model)
-    sessions.patch(
-        act.connection,
-        found.id,
-        title=wish.title,
-        metadata=wish.metadata,
-        mode=wish.mode,
-        model=wish.model,
-        limits=limits,
-        if_version=wish.if_version,
-    )
-
-
-def _tell_host(act: Act, head: Head, found: Session, wish: SessionChange) -> None:
-    if isinstance(wish.mode, Mode) and wish.mode is not found.spec.mode:
-        act.ask(head, Wish(found.id, InputKind.MODE, data={"mode": wish.mode.value}))
-    if not isinstance(wish.model, Unset) and wish.model != found.spec.model:
-        act.ask(head, Wish(found.id, InputKind.MODEL, data={"model": wish.model}))
-    if wish.limits:
-        act.ask(head, Wish(found.id, InputKind.LIMITS))

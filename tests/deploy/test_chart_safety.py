@@ -78,7 +78,7 @@ def test_a_worker_may_drain_before_it_is_killed(installation):
 
 
 def test_a_delivery_process_may_end_its_requests(installation):
-    from shared.settings import Delivery  # noqa: PLC0415
+    from shared.settings.groups import Delivery  # noqa: PLC0415
 
     assert installation.pod("delivery").spec["terminationGracePeriodSeconds"] > 2 * Delivery().timeout_s
 

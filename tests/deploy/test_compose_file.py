@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.settings import Delivery
+from shared.settings.groups import Delivery
 from tests.deploy import compose
 from tests.fixtures.missing import missing
 from tests.house.chart import known_settings

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from shared.settings import GROUPS
+from shared.settings.reading import GROUPS
 from tests.house.tree import ROOT
 
 CHART = ROOT / "helm"

@@ -23,7 +23,7 @@ IN_TESTS = {
     "pytest.mark.xfail": "mend it or write down the limit in the guide",
     "pytest.skip": "a missing service: tests/fixtures/missing.py",
 }
-ENVIRONMENT = {"os.environ": "read by shared/settings.py", "os.getenv": "read by shared/settings.py"}
+ENVIRONMENT = {"os.environ": "read by shared/settings/reading.py", "os.getenv": "read by shared/settings/reading.py"}
 
 
 def _found(among: Iterable[Source], banned: dict[str, str]) -> list[str]:
@@ -45,7 +45,9 @@ def test_tests_neither_sleep_nor_skip():
 
 def test_only_settings_and_the_command_line_read_the_environment():
     others = (
-        source for source in rooms() if source.name != "shared/settings.py" and not source.name.startswith("cli/")
+        source
+        for source in rooms()
+        if source.name != "shared/settings/reading.py" and not source.name.startswith("cli/")
     )
 
     assert not _found(others, ENVIRONMENT)

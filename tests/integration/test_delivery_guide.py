@@ -72,7 +72,7 @@ def test_the_ten_lines_of_node_verify():
 
 
 def test_the_guide_shows_the_ladder_that_is_set_out_of_the_box():
-    from shared.settings import Delivery  # noqa: PLC0415 - one test of this file
+    from shared.settings.groups import Delivery  # noqa: PLC0415 - one test of this file
 
     shown = re.search(r"\| after \| 0 \|(.*)\|", GUIDE)
     assert shown

@@ -11,7 +11,7 @@ import pytest
 
 from shared.domain.event import Draft, EventType
 from shared.domain.tenant import Scope
-from shared.settings import SettingError
+from shared.settings.entry import SettingError
 from tests.fixtures.api import api_running
 from tests.fixtures.mcp_clients import HANDSHAKE, MODERN, WAYS, modern_request, phone
 from tests.fixtures.waiting import eventually_async

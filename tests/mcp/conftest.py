@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from api import asgi
-from shared import settings
+from shared.settings import reading as settings
 from tests.fixtures.api import listening, make_key
 from tests.fixtures.seeds import SECRET_KEY
 from tests.fixtures.waiting import eventually

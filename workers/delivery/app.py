@@ -21,7 +21,7 @@ from shared.domain.errors import Unavailable
 from shared.domain.ids import Incarnation, mint_incarnation
 from shared.domain.lapse import LapseObserver
 from shared.redis import DELIVERY_CHANNEL
-from shared.settings import Settings
+from shared.settings.reading import Settings
 from shared.store import lanes, workers
 from shared.store.database import Database
 from shared.store.endpoints import EndpointStore

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Final, assert_never
 
 import structlog
@@ -40,9 +39,8 @@ from shared.domain.event import Draft, EventType
 from shared.domain.ids import TurnId
 from shared.domain.session import Mode, Session
 from shared.domain.turn import Ending, Turn, TurnStatus
-from shared.domain.usage import to_micro_usd, to_usd
 from shared.telemetry import metrics
-from workers.host import facts
+from workers.host import facts, spending
 from workers.host.agent import Agent
 from workers.host.clocks import Alarm, Clocks
 from workers.host.meter import Meter
@@ -199,7 +197,7 @@ class Conversation:
         for alarm in (Alarm.TURN, Alarm.INTERRUPT, Alarm.ASK):
             self._clocks.set(alarm, None)
         duration_s = self._loop.time() - running.started_s
-        _count(self._session.spec.agent, ending)
+        spending.count(self._session.spec.agent, ending)
         metrics.TURNS_ENDED.labels(status=ending.status.value, stop_reason=ending.stop_reason[:40]).inc()
         log.info(
             "turn.ended",
@@ -391,12 +389,3 @@ class Conversation:
     def _run_clock(self) -> None:
         if self.turn is not None and self.turn.countdown is not None and self.turn.cut is None:
             self._clocks.set(Alarm.TURN, self.turn.countdown.run(self._loop.time()))
-
-
-def _count(agent: str, ending: Ending) -> None:
-    if ending.usage is not None:
-        for kind, count in asdict(ending.usage.clipped()).items():
-            metrics.TURN_TOKENS.labels(agent=agent, kind=kind.removesuffix("_tokens")).inc(count)
-    if ending.cost_usd is not None and ending.cost_source is not None:
-        cost = to_usd(to_micro_usd(ending.cost_usd))
-        metrics.TURN_COST.labels(agent=agent, source=ending.cost_source.value).inc(cost)

@@ -13,7 +13,7 @@ from shared.agents.driver import Driver
 from shared.channel.publisher import Publisher
 from shared.domain.ids import Incarnation, SessionId
 from shared.domain.prices import PriceTable
-from shared.settings import Times
+from shared.settings.groups import Times
 from shared.store.database import Database, DatabaseAway
 from shared.store.sealing import Sealer
 from shared.workspaces.kind import Kind, SpawnSpec, Volume

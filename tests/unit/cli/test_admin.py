@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from shared.agents.registry import DRIVERS
-from shared.settings import read_dotenv
+from shared.settings.reading import read_dotenv
 
 SECRETS = {"CHILD_ENV_ANTHROPIC_API_KEY", "CORRAL_SECRET_KEY"}
 

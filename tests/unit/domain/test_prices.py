@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import settings
 from shared.domain.prices import Price, parse
 from shared.domain.usage import Usage
-from shared.settings import SettingError
+from shared.settings import reading as settings
+from shared.settings.entry import SettingError
 
 TABLE = """
 ["gpt-5-mini*"]

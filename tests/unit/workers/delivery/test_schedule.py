@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import settings
+from shared.settings.groups import Delivery
 from workers.delivery.schedule import Ladder, cut_wait_s, read_retry_after
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-DEFAULT = Ladder.read(settings.Delivery().ladder_s, 1.0)
+DEFAULT = Ladder.read(Delivery().ladder_s, 1.0)
 
 
 def test_the_default_ladder_is_the_documented_one():
