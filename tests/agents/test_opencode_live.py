@@ -5,9 +5,7 @@ Each start takes seconds and half a gigabyte, so the scenarios are those that sa
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 
 import pytest
 
@@ -16,9 +14,8 @@ from tests.conformance.harness import options_for
 from tests.conformance.scenarios import SCENARIOS
 from tests.conformance.walk import live_through
 from tests.fakes.model_server import serve
-from tests.fakes.webhook_receiver import receiving
-from tests.fixtures.fleet import running
-from tests.fixtures.live_session import LiveFleet
+from tests.fixtures.agents import Program
+from tests.fixtures.live_session import live_fleet
 from tests.fixtures.opencode import opencode_environment
 from tests.fixtures.valkey import valkey_running
 
@@ -58,20 +55,20 @@ def test_opencode_goes_through_the_scenario(scenario, opencode_binary, model_ser
 def house(tmp_path, sqlite_template, opencode_binary):
     """API and worker on SQLite, with OpenCode and its scripted model."""
     shutil.copyfile(sqlite_template, tmp_path / "corral.db")
-    with valkey_running(tmp_path) as valkey, serve() as model, receiving() as receiver:
-        child = {f"CHILD_ENV_{name}": value for name, value in opencode_environment(model).items()}
-        settings = {"CORRAL_OPENCODE_COMMAND": str(opencode_binary), "CORRAL_AGENT_START_S": str(START_S)}
-        calm = {"CORRAL_BEAT_S": "0.5", "CORRAL_FREEZE_S": "6", "CORRAL_LAPSE_S": "8", "CORRAL_STOP_S": "5"}
-        url = f"sqlite:///{tmp_path / 'corral.db'}"
-        with running(tmp_path, url, valkey.url, **child, **settings, **calm) as fleet:
-            fleet.api()
-            fleet.worker()
-            yield LiveFleet(fleet, model, receiver)
+    calm = {"CORRAL_BEAT_S": "0.5", "CORRAL_FREEZE_S": "6", "CORRAL_LAPSE_S": "8", "CORRAL_STOP_S": "5"}
+    settings = {**calm, "CORRAL_AGENT_START_S": str(START_S)}
+    url = f"sqlite:///{tmp_path / 'corral.db'}"
+    with valkey_running(tmp_path) as valkey, serve() as model:
+        program = Program("opencode", [str(opencode_binary)], opencode_environment(model))
+        with live_fleet(tmp_path, url, valkey.url, program, model, **settings) as house:
+            house.fleet.api()
+            house.fleet.worker()
+            yield house
 
 
 def test_a_session_with_opencode_works_asks_and_goes_on_after_its_agent_was_killed(house):
     # given
-    session = house.start("[[remember:quince]] I will", agent="opencode")
+    session = house.start("[[remember:quince]] I will")
     first = session.over(timeout_s=START_S)
 
     # when
@@ -79,9 +76,7 @@ def test_a_session_with_opencode_works_asks_and_goes_on_after_its_agent_was_kill
     ask = session.ask()
     session.answer(ask, decision="allow")
     session.over(asking, timeout_s=60)
-    for pid, command in session.processes().items():
-        if "opencode acp" in command:
-            os.kill(pid, signal.SIGKILL)
+    session.kill_agent()
     recalled = session.over(session.prompt("[[recall]]"), timeout_s=START_S)
 
     # then
