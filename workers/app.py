@@ -21,21 +21,20 @@ import structlog
 from shared.agents.registry import DRIVERS
 from shared.channel.publisher import Publisher
 from shared.domain.addresses import AddressRules
-from shared.domain.errors import Conflict, CorralError, NotFound
+from shared.domain.errors import CorralError
 from shared.domain.ids import Incarnation, SessionId, mint_incarnation
 from shared.domain.lapse import LapseObserver
-from shared.domain.session import Limits, SessionStatus
+from shared.domain.session import Limits
 from shared.operations.context import Context
 from shared.operations.endings import Front
 from shared.queue import Bell, make_app
 from shared.settings.reading import Settings
-from shared.store import heads, sessions
 from shared.store.database import Database
 from shared.store.sealing import Sealer
 from shared.telemetry import logs
 from shared.workspaces import registry as kinds
 from shared.workspaces import signed
-from shared.workspaces.kind import Place, Volume
+from shared.workspaces.kind import Volume
 from shared.workspaces.remote import RemoteFiles
 from shared.workspaces.volume import open_volume
 from workers import steps
@@ -43,6 +42,7 @@ from workers.host import environment, files
 from workers.host.host import Host
 from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
+from workers.host.places import Places
 from workers.host.processes import Warden
 from workers.host.world import World
 from workers.maintenance import namesakes
@@ -167,10 +167,11 @@ class WorkerProcess:
     async def _run(self) -> None:
         async with AsyncExitStack() as stack:
             worker = self._settings.worker
+            places = Places(self._who.database, self._who.sealer, self._who.volume, kinds.KINDS)
             app = files.make_app(
                 key=signed.key_of(str(self._settings.core.secret_key)),
-                locate=self._locate,
-                remove=self._remove,
+                locate=places.find,
+                remove=places.remove,
                 readiness=self._readiness,
                 metrics=prometheus_client.generate_latest,
             )
@@ -328,29 +329,6 @@ class WorkerProcess:
             attach_folders=tuple(Path(folder).expanduser() for folder in worker.attach_folders),
             prices=self._settings.usage.prices,
         )
-
-    def _locate(self, session: SessionId) -> Place | None:
-        """Where a session's files are on this disk, whatever its state; for the files of the internal HTTP."""
-        with self._who.database.read() as connection:
-            head = heads.get(connection, session)
-            row = sessions.get_any(connection, session, self._who.sealer)
-        if head is None or row is None or head.volume_id != self._who.volume.id:
-            return None
-        try:
-            return kinds.find(row.spec.workspace_kind).find(session, row.spec.workspace, self._who.volume)
-        except NotFound:
-            return None
-
-    def _remove(self, session: SessionId) -> None:
-        """Remove the workspace of an ended session; a living one's is removed by its host."""
-        with self._who.database.read() as connection:
-            head = heads.get(connection, session)
-            row = sessions.get_any(connection, session, self._who.sealer)
-        if head is None or row is None or head.volume_id != self._who.volume.id:
-            return
-        if head.status is not SessionStatus.ENDED:
-            raise Conflict(f"{session} has not ended.", session=session)
-        kinds.find(row.spec.workspace_kind).remove(session, row.spec.workspace, self._who.volume)
 
     def _readiness(self) -> files.Readiness:
         missing = [] if self._started.done() and not self._started.exception() else ["host"]
