@@ -209,12 +209,12 @@ def test_the_key_may_come_as_x_api_key(sqlite_api):
     assert answer.json()["name"] == "test"
 
 
-def test_a_database_that_fails_is_told_as_away(sqlite_api):
+def test_a_statement_that_is_wrong_is_a_fault_of_ours_and_not_an_outage(sqlite_api):
     with sqlite_api.edge.context.db.write() as connection:
         connection.exec_driver_sql("DROP TABLE asks")
 
-    # A table that is not there is what sqlite calls an operational error: the store is away.
-    check(sqlite_api.http.get("/v1/asks"), 503, "database_unavailable", "GET /v1/asks")
+    # A table that is not there is what sqlite calls an operational error; to repeat the request would not help.
+    check(sqlite_api.http.get("/v1/asks"), 500, "internal_error", "GET /v1/asks")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ WITH_ID = [(method, path) for method, path, _ in ROUTES if "_id}" in path]
 BODIES: dict[str, Any] = {
     "/v1/sessions": {"agent": "demo"},
     "/v1/sessions/{session_id}/prompts": {"text": "x"},
+    "/v1/sessions/{session_id}/commands": {"name": "compact"},
     "/v1/asks/{ask_id}/answer": {"decision": "allow"},
     "/v1/turns/{turn_id}": {"text": "x"},
     "/v1/batches": {"items": [{"kind": "terminate", "session_id": "ses_x"}]},

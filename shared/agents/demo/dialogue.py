@@ -217,7 +217,8 @@ class DemoDialogue:
         if turn is not None and frame.get("ok") is True:
             yield Steered(turn)
         elif turn is not None:
-            yield SteerRefused(turn, frames.text(frames.object_(frame, "error"), "message"))
+            # Whatever the agent says of it, or does not: a steer is answered.
+            yield SteerRefused(turn, _words_of(frame.get("error")))
 
     def _asked(self, frame: JsonObject) -> Iterator[Output]:
         ref = frames.text(frame, "request_id")
@@ -348,6 +349,11 @@ class DemoDialogue:
 
 def _introduction(about: JsonObject) -> Ready:
     return Ready(frames.text(about, "session_id"), frames.text(about, "model"), frames.text(about, "version"))
+
+
+def _words_of(error: JsonValue) -> str:
+    message = error.get("message") if isinstance(error, dict) else None
+    return message if isinstance(message, str) else "The agent did not take it."
 
 
 def _send(frame: JsonObject) -> Send:

@@ -317,6 +317,16 @@ def test_a_steer_the_agent_refused_says_why(dialogue):
     assert answers == [SteerRefused("trn_2", "too late")]
 
 
+@pytest.mark.parametrize("error", [None, "no", {"message": 3}, {}])
+def test_a_steer_whose_refusal_makes_no_sense_is_refused_all_the_same(dialogue, error):
+    dialogue.send(PROMPT)
+    ref = _steer(dialogue)
+
+    assert [
+        type(output) for output in dialogue.feed(line("control_response", request_id=ref, ok=False, error=error))
+    ] == [SteerRefused]
+
+
 def test_a_steer_without_an_answer_is_refused_when_the_turn_ends(dialogue):
     dialogue.send(PROMPT)
     ref = _steer(dialogue)
