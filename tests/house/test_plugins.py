@@ -10,7 +10,7 @@ from tests.house.tree import ROOT, Source, imported, rooms
 
 # A room of plug-ins and what stands in it beside them.
 ROOMS = {
-    "shared/agents": {"driver", "jsonlines", "jsonrpc", "registry"},
+    "shared/agents": {"driver", "jsonlines", "jsonrpc", "notices", "registry"},
     "shared/connectors": {"connector", "registry"},
     "shared/workspaces": {"kind", "local", "gitcmd", "copying", "volume", "opener", "signed", "remote", "registry"},
 }

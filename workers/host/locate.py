@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -77,11 +77,6 @@ def probe(
     Takes up to ten seconds; never raises.
     """
     return replace(_probe(driver, configured), logged_in=logged_in(driver, environ, Path.home()))
-
-
-def probe_all(drivers: Iterable[Driver], configured: Mapping[str, str], environ: Mapping[str, str]) -> JsonObject:
-    """What a worker tells of each agent, by its name."""
-    return {driver.name: probe(driver, configured, environ).as_json() for driver in drivers}
 
 
 def _probe(driver: Driver, configured: Mapping[str, str]) -> Readiness:

@@ -13,7 +13,7 @@ from shared.agents import jsonlines
 from shared.agents.acp import outcome
 from shared.agents.acp.asks import OpenAsks
 from shared.agents.acp.flavour import Flavour
-from shared.agents.acp.notices import Notices, notice
+from shared.agents.acp.notices import notice
 from shared.agents.acp.opening import Opening
 from shared.agents.acp.permissions import Permission
 from shared.agents.acp.requests import FORM, PERMISSION, TOO_LARGE, Heard, Requests, Standing
@@ -51,6 +51,7 @@ from shared.agents.jsonrpc import (
     Result,
     Stray,
 )
+from shared.agents.notices import Notices
 from shared.domain.ask import PermissionAnswer, PlanAnswer, Verdict
 from shared.domain.event import EventType
 from shared.domain.ids import TurnId

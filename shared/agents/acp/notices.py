@@ -1,19 +1,11 @@
-"""Frames that only inform, and whatever this driver does not know: a bounded number of notices."""
+"""Notices of this driver: what an agent says in them may be of any length."""
 
 from __future__ import annotations
 
-from collections import Counter
-
-from shared.agents import jsonlines
+from shared.agents import jsonlines, notices
 from shared.agents.driver import Emit
-from shared.domain.event import EventType
 from shared.domain.json import JsonValue
 
-EXCERPT_CHARS = 200
-MAX_PER_KIND = 3
-"""A release that invents a frame and sends it a thousand times tells us nothing new after the third."""
-MAX_KINDS = 64
-MAX_BAD_LINES = 20
 MAX_TEXT_CHARS = 2000
 
 
@@ -23,30 +15,4 @@ def notice(kind: str, **fields: JsonValue) -> Emit:
         name: jsonlines.cut(value, MAX_TEXT_CHARS) if isinstance(value, str) else value
         for name, value in fields.items()
     }
-    return Emit(EventType.NOTICE, {"kind": kind, **jsonlines.present(**kept)})
-
-
-class Notices:
-    """Turns what is not understood into a bounded number of notices."""
-
-    def __init__(self) -> None:
-        self._seen: Counter[str] = Counter()
-
-    def unknown(self, kind: str, line: str) -> list[Emit]:
-        """A frame of a kind this driver does not know."""
-        kind = jsonlines.cut(kind, 80)
-        if not self._is_new(kind, MAX_PER_KIND):
-            return []
-        return [notice("unknown_frame", frame=kind or "untyped", excerpt=jsonlines.cut(line, EXCERPT_CHARS))]
-
-    def bad_line(self, line: str) -> list[Emit]:
-        """A line that holds no frame at all."""
-        if not line.strip() or not self._is_new("\n", MAX_BAD_LINES):
-            return []
-        return [notice("unreadable_line", excerpt=jsonlines.cut(line, EXCERPT_CHARS))]
-
-    def _is_new(self, kind: str, limit: int) -> bool:
-        if kind not in self._seen and len(self._seen) >= MAX_KINDS:
-            return False
-        self._seen[kind] += 1
-        return self._seen[kind] <= limit
+    return notices.notice(kind, **kept)

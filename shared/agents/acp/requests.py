@@ -9,13 +9,14 @@ from shared.agents import jsonlines
 from shared.agents.acp.asks import OpenAsks
 from shared.agents.acp.flavour import Extras, Waiting
 from shared.agents.acp.forms import Form
-from shared.agents.acp.notices import Notices, notice
+from shared.agents.acp.notices import notice
 from shared.agents.acp.permissions import Permission
 from shared.agents.acp.speech import Speech
 from shared.agents.acp.tools import Tools
 from shared.agents.acp.wishes import AcpPeer
 from shared.agents.driver import Output
 from shared.agents.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, Notification, Request, RpcId
+from shared.agents.notices import Notices
 from shared.domain.json import JsonObject
 
 PERMISSION = "session/request_permission"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from shared.agents.claude import frames
 from shared.agents.claude.modes import set_mode
-from shared.agents.claude.notices import notice
 from shared.agents.driver import AskApplied, AskOpen, AskWithdrawn, Output
+from shared.agents.notices import notice
 from shared.domain.ask import Answer, AskKind, PermissionAnswer, PlanAnswer, QuestionAnswer, Verdict
 from shared.domain.json import JsonObject, JsonValue
 from shared.domain.session import Mode

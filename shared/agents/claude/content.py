@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.agents.claude import frames, todos
-from shared.agents.claude.notices import notice
 from shared.agents.driver import Emit
+from shared.agents.notices import notice
 from shared.domain.event import EventType
 from shared.domain.json import JsonObject, JsonValue
 

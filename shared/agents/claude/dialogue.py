@@ -38,6 +38,7 @@ from shared.agents.driver import (
     TurnEnd,
     WakeIn,
 )
+from shared.agents.notices import EXCERPT_CHARS, Notices, notice
 from shared.domain.ask import PermissionAnswer, Verdict
 from shared.domain.event import EventType
 from shared.domain.json import JsonObject
@@ -70,7 +71,7 @@ class ClaudeDialogue:
         self._conversation = conversation
         self._asks = OpenAsks(allow_bypass=options.allow_bypass)
         self._content = Content()
-        self._notices = notices.Notices()
+        self._notices = Notices()
         # A resumed conversation goes on counting where it was, which nobody has told us.
         self._meter = outcome.Meter(None if options.agent_session_id else 0.0)
         self._running: outcome.Running | None = None
@@ -204,7 +205,7 @@ class ClaudeDialogue:
         return [] if kind in notices.SILENT else self._notices.unknown(kind, line)
 
     def _cut_line(self, line: str, dropped: int) -> Sequence[Output]:
-        told = notices.notice("line_cut", dropped_bytes=dropped, excerpt=frames.cut(line, notices.EXCERPT_CHARS))
+        told = notice("line_cut", dropped_bytes=dropped, excerpt=frames.cut(line, EXCERPT_CHARS))
         return [*unreadable(line), told]
 
     def _user(self, frame: JsonObject) -> Sequence[Output]:
@@ -252,7 +253,7 @@ class ClaudeDialogue:
         if not failed or not subtype:
             return []
         problem = frames.cut(frames.text(response, "error"), 2000)
-        return [notices.notice("request_failed", request=subtype, message=problem)]
+        return [notice("request_failed", request=subtype, message=problem)]
 
     def _introduced(self, body: JsonObject) -> Sequence[Output]:
         self._ready = True
@@ -267,7 +268,7 @@ class ClaudeDialogue:
 
     def _mode_set(self, body: JsonObject, *, failed: bool, problem: str) -> Sequence[Output]:
         if failed:
-            return [notices.notice("mode_refused", message=frames.cut(problem, 2000)), ModeNow(self._mode)]
+            return [notice("mode_refused", message=frames.cut(problem, 2000)), ModeNow(self._mode)]
         changed = self._mode_now(frames.text(body, "mode"))
         # Whoever asked is told, though nothing has changed; but once, where a status frame came first.
         return changed if changed or self._mode_told else [ModeNow(self._mode)]
@@ -304,9 +305,9 @@ class ClaudeDialogue:
         outputs = [*self._mode_now(frames.text(frame, "permissionMode"))]
         result = frames.text(frame, "compact_result")
         if frames.text(frame, "status") == "compacting":
-            outputs.append(notices.notice("compacting"))
+            outputs.append(notice("compacting"))
         elif result and result != "success":
-            outputs.append(notices.notice("compact_failed", message=frames.cut(result, 2000)))
+            outputs.append(notice("compact_failed", message=frames.cut(result, 2000)))
         return outputs
 
     def _goes_on(self) -> Sequence[Output]:

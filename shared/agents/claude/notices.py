@@ -1,19 +1,12 @@
-"""Frames that only inform: retries, tasks, compaction, and whatever this driver does not know."""
+"""Frames that only inform: retries, tasks, compaction."""
 
 from __future__ import annotations
 
-from collections import Counter
-
 from shared.agents.claude import frames
 from shared.agents.driver import Emit
+from shared.agents.notices import notice
 from shared.domain.event import EventType
-from shared.domain.json import JsonObject, JsonValue
-
-EXCERPT_CHARS = 200
-MAX_PER_KIND = 3
-"""A release that invents a frame and sends it a thousand times tells us nothing new after the third."""
-MAX_KINDS = 64
-MAX_BAD_LINES = 20
+from shared.domain.json import JsonObject
 
 SILENT = frozenset(
     {
@@ -27,37 +20,6 @@ SILENT = frozenset(
         "turn_duration", "turn_starting", "ui_invalidate", "vcs_state_changed",
     }
 )  # fmt: skip
-
-
-def notice(kind: str, **fields: JsonValue) -> Emit:
-    """A `notice` event; fields that say nothing are left out."""
-    return Emit(EventType.NOTICE, {"kind": kind, **frames.present(**fields)})
-
-
-class Notices:
-    """Turns what is not understood into a bounded number of notices."""
-
-    def __init__(self) -> None:
-        self._seen: Counter[str] = Counter()
-
-    def unknown(self, kind: str, line: str) -> list[Emit]:
-        """A frame of a kind this driver does not know."""
-        kind = frames.cut(kind, 80)
-        if not self._is_new(kind, MAX_PER_KIND):
-            return []
-        return [notice("unknown_frame", frame=kind or "untyped", excerpt=frames.cut(line, EXCERPT_CHARS))]
-
-    def bad_line(self, line: str) -> list[Emit]:
-        """A line that holds no frame at all."""
-        if not line.strip() or not self._is_new("\n", MAX_BAD_LINES):
-            return []
-        return [notice("unreadable_line", excerpt=frames.cut(line, EXCERPT_CHARS))]
-
-    def _is_new(self, kind: str, limit: int) -> bool:
-        if kind not in self._seen and len(self._seen) >= MAX_KINDS:
-            return False
-        self._seen[kind] += 1
-        return self._seen[kind] <= limit
 
 
 def retrying(frame: JsonObject) -> list[Emit]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from shared.agents import jsonlines
 from shared.agents.codex import tools
 from shared.agents.codex.items import Content
-from shared.agents.codex.notices import notice
 from shared.agents.driver import AskApplied, AskOpen, AskWithdrawn, Output, Send
 from shared.agents.jsonrpc import Request, RpcId
+from shared.agents.notices import notice
 from shared.domain.ask import Answer, AskKind, PermissionAnswer, QuestionAnswer, Verdict
 from shared.domain.json import JsonObject, JsonValue
 

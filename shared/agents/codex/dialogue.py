@@ -42,6 +42,7 @@ from shared.agents.jsonrpc import (
     Result,
     Stray,
 )
+from shared.agents.notices import EXCERPT_CHARS, notice
 from shared.domain.ask import AskKind, PermissionAnswer, Verdict
 from shared.domain.json import JsonObject
 from shared.domain.session import Mode
@@ -58,7 +59,7 @@ class CodexDialogue:
         self._options = options
         self._peer: Peer[Asked] = Peer(versioned=False)
         self._content = items.Content()
-        self._notices = notices.Notices()
+        self._notices = notices.CodexNotices()
         self._asks = asks.OpenAsks(self._peer.result, self._content)
         mirror = Mirror(options.home)
         self._thread = Thread(options, self._peer, mirror)
@@ -119,7 +120,7 @@ class CodexDialogue:
     def _set_mode(self, mode: Mode) -> Sequence[Output]:
         if mode is Mode.BYPASS and not self._options.allow_bypass:
             refused = "This session may not bypass permissions."
-            return [notices.notice("mode_refused", message=refused), ModeNow(self._turns.mode)]
+            return [notice("mode_refused", message=refused), ModeNow(self._turns.mode)]
         # Each turn says its mode when it starts, so this is for the next one.
         self._turns.mode = mode
         return [ModeNow(mode)]
@@ -156,8 +157,8 @@ class CodexDialogue:
         if self._ended:
             return []
         if dropped:
-            excerpt = jsonlines.cut(line, notices.EXCERPT_CHARS)
-            told = notices.notice("line_cut", dropped_bytes=dropped, excerpt=excerpt)
+            excerpt = jsonlines.cut(line, EXCERPT_CHARS)
+            told = notice("line_cut", dropped_bytes=dropped, excerpt=excerpt)
             return [told, *self._partly(line)]
         message = self._peer.read(line)
         if isinstance(message, Malformed):
@@ -236,7 +237,7 @@ class CodexDialogue:
 
     def _failed(self, asked: Asked, failure: Failure[Asked]) -> Output:
         message = jsonlines.cut(failure.message, notices.MAX_MESSAGE_CHARS)
-        return notices.notice("request_failed", request=asked.what.value, message=message)
+        return notice("request_failed", request=asked.what.value, message=message)
 
     # --- whose words these are
 

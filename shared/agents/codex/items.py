@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from shared.agents import jsonlines
 from shared.agents.codex import tools
-from shared.agents.codex.notices import notice
 from shared.agents.driver import Emit
+from shared.agents.notices import notice
 from shared.domain.event import EventType
 from shared.domain.json import JsonObject, JsonValue
 
@@ -175,10 +175,6 @@ class Content:
         call = self._calls.get(item)
         if call is not None:
             call.denied = message
-
-    def has_open(self, item: str) -> bool:
-        """Whether this call is without its result."""
-        return item in self._calls
 
     def input_of(self, item: str) -> JsonObject | None:
         """What this open call was given, while it is kept."""

@@ -1,21 +1,16 @@
-"""Messages of Codex that only inform: warnings, retries, failures, and whatever this driver does not know."""
+"""Messages of Codex that only inform: warnings, retries, failures."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 from shared.agents import jsonlines
 from shared.agents.driver import Emit
+from shared.agents.notices import Notices, notice
 from shared.domain.event import EventType
-from shared.domain.json import JsonObject, JsonValue
+from shared.domain.json import JsonObject
 
-EXCERPT_CHARS = 200
 MAX_MESSAGE_CHARS = 2048
-MAX_PER_KIND = 3
-"""A release that invents a message and sends it a thousand times tells us nothing new after the third."""
-MAX_KINDS = 64
-MAX_BAD_LINES = 20
 _RECONNECTING = re.compile(r"(\d{1,6})/(\d{1,6})")
 
 SILENT = frozenset(
@@ -44,35 +39,17 @@ WARNINGS = {
 """Methods that carry a text for people, and the notice they become."""
 
 
-def notice(kind: str, **fields: JsonValue) -> Emit:
-    """A `notice` event; fields that say nothing are left out."""
-    return Emit(EventType.NOTICE, {"kind": kind, **jsonlines.present(**fields)})
-
-
-class Notices:
-    """Turns what is not understood, or said again and again, into a bounded number of notices."""
+class CodexNotices(Notices):
+    """Besides what is not understood, what Codex says again and again."""
 
     def __init__(self) -> None:
-        self._seen: Counter[str] = Counter()
+        super().__init__()
         self._limit = ""
-
-    def unknown(self, kind: str, line: str) -> list[Emit]:
-        """A message of a kind this driver does not know."""
-        kind = jsonlines.cut(kind, 80)
-        if not self._is_new(kind, MAX_PER_KIND):
-            return []
-        return [notice("unknown_frame", frame=kind or "untyped", excerpt=jsonlines.cut(line, EXCERPT_CHARS))]
-
-    def bad_line(self, line: str) -> list[Emit]:
-        """A line that holds no message at all."""
-        if not line.strip() or not self._is_new("\n", MAX_BAD_LINES):
-            return []
-        return [notice("unreadable_line", excerpt=jsonlines.cut(line, EXCERPT_CHARS))]
 
     def warning(self, kind: str, params: JsonObject) -> list[Emit]:
         """Codex warns of its configuration, of an old habit of ours, or of the conversation's length."""
         text = jsonlines.text(params, "message") or jsonlines.text(params, "summary")
-        if not text or not self._is_new(f"{kind}\n{jsonlines.cut(text, 80)}", 1):
+        if not text or not self.is_new(f"{kind}\n{jsonlines.cut(text, 80)}", 1):
             return []
         return [notice(kind, message=jsonlines.cut(text, MAX_MESSAGE_CHARS))]
 
@@ -85,12 +62,6 @@ class Notices:
         window = jsonlines.obj(limits, "primary")
         used, resets_at = jsonlines.number(window, "usedPercent"), jsonlines.number(window, "resetsAt")
         return [notice("rate_limit", limit=self._limit, used_percent=used, resets_at=resets_at)]
-
-    def _is_new(self, kind: str, limit: int) -> bool:
-        if kind not in self._seen and len(self._seen) >= MAX_KINDS:
-            return False
-        self._seen[kind] += 1
-        return self._seen[kind] <= limit
 
 
 def rerouted(params: JsonObject) -> list[Emit]:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 
 from shared.agents import jsonlines
-from shared.agents.codex import notices, outcome, rollout
+from shared.agents.codex import outcome, rollout
 from shared.agents.codex.modes import THREAD_SETTINGS
 from shared.agents.codex.rollout import Mirror
 from shared.agents.codex.wishes import Asked, What
 from shared.agents.driver import LaunchOptions, Output, Ready, TurnEnd
 from shared.agents.jsonrpc import Failure, Peer
+from shared.agents.notices import EXCERPT_CHARS
 from shared.domain.json import JsonObject
 
 _CLIENT: JsonObject = {"name": "corral", "title": "Corral", "version": "1"}
@@ -131,5 +132,5 @@ class Thread:
     def _models_told(self, value: JsonObject) -> None:
         models: Sequence[JsonObject] = jsonlines.objects(value, "data")
         defaults = [jsonlines.text(each, "model") for each in models if each.get("isDefault") is True]
-        self._default_model = jsonlines.cut(defaults[0], notices.EXCERPT_CHARS) if defaults else ""
+        self._default_model = jsonlines.cut(defaults[0], EXCERPT_CHARS) if defaults else ""
         self.model = self.model or self._default_model

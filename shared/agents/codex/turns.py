@@ -33,6 +33,7 @@ from shared.agents.driver import (
     WakeIn,
 )
 from shared.agents.jsonrpc import Peer
+from shared.agents.notices import EXCERPT_CHARS, notice
 from shared.domain.ask import AskKind
 from shared.domain.event import EventType
 from shared.domain.ids import TurnId
@@ -207,7 +208,7 @@ class Turns:
     def proposed(self, item: JsonObject) -> None:
         """Codex has written a plan; it is shown when Codex rests."""
         text = jsonlines.cut(jsonlines.text(item, "text"), MAX_PLAN_CHARS)
-        self._plan = (jsonlines.cut(jsonlines.text(item, "id"), notices.EXCERPT_CHARS), text)
+        self._plan = (jsonlines.cut(jsonlines.text(item, "id"), EXCERPT_CHARS), text)
 
     def judged(self, reply: Reply, *, allow_bypass: bool) -> list[Output] | None:
         """The answer to the plan; None where the reply is to something else."""
@@ -283,7 +284,7 @@ class Turns:
             *self._content.closed(interrupted=end.status is not TurnStatus.COMPLETED),
         ]
         if running.diff:
-            outputs.append(notices.notice("turn_diff", diff=running.diff))
+            outputs.append(notice("turn_diff", diff=running.diff))
         if cancelled and running.turn_id:
             # An interrupt ends the turn and not the command that runs in it (seen from 0.163.0 to 0.169.0).
             running.awaited.add(What.CLEAN)
@@ -311,7 +312,7 @@ class Turns:
             ready = self._thread.cleared(value)
             if ready is None:
                 return self.not_seen_to(asked, "Codex did not name its thread.")
-            outputs += [notices.notice("conversation_reset", trigger="clear"), ready]
+            outputs += [notice("conversation_reset", trigger="clear"), ready]
         if asked.what is What.MIRROR:
             entries, more = self._mirror.take(value)
             outputs += [Transcript(entries)] if entries else []
