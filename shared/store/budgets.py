@@ -48,6 +48,11 @@ def put(connection: Connection, tenant: TenantId, budget: Budget | None, at: dat
         connection.execute(budgets.update().where(budgets.c.tenant_id == tenant).values(values))
 
 
+def is_set(connection: Connection, tenant: TenantId) -> bool:
+    """Whether the tenant has a budget."""
+    return connection.execute(sa.select(budgets.c.tenant_id).where(budgets.c.tenant_id == tenant)).first() is not None
+
+
 def standing(connection: Connection, tenant: TenantId, at: datetime) -> Standing | None:
     """How the tenant's budget stands on the day of `at`; None: it has none."""
     row = connection.execute(sa.select(budgets).where(budgets.c.tenant_id == tenant)).one_or_none()

@@ -80,10 +80,23 @@ class Budgeting:
         with contextlib.suppress(Vetoed):
             await self._seat.teller.commit(facts.turn_ends(turn, failed(exhausted.words(), STOPPED), clock.now()))
 
-    def stop(self, exhausted: Exhausted) -> None:
-        """End the running turn, which has not reached an agent."""
-        metrics.BUDGET_STOPS.labels(scope=exhausted.scope.value, outcome="stopped").inc()
-        self._seat.talk.finish(failed(exhausted.words(), STOPPED))
+    async def lets_go_on(self, running: RunningTurn) -> bool:
+        """Whether the running turn, which was held, may reach the agent now; where not, it goes on waiting or ends."""
+        match await self.admit(running.turn):
+            case Admitted():
+                running.held = None
+                return True
+            case Waits():
+                return False
+            case Exhausted(on_budget=OnBudget.ASK) as exhausted:
+                self.ask(running, exhausted)
+                return False
+            case Exhausted() as exhausted:
+                metrics.BUDGET_STOPS.labels(scope=exhausted.scope.value, outcome="stopped").inc()
+                self._stop(exhausted)
+                return False
+            case unreachable:
+                assert_never(unreachable)
 
     def ask(self, running: RunningTurn, exhausted: Exhausted) -> None:
         """Hold a turn that has begun, and ask a human whether it may go on."""
@@ -106,7 +119,7 @@ class Budgeting:
         if isinstance(answer, PermissionAnswer):
             await self._hear(running, held, answer)
         elif held.is_lifted:
-            await self._go_on(running)
+            await self.lets_go_on(running)
 
     def warn_once(self) -> None:
         """Say that the session's own budget is nearly spent, when the last turn made it so."""
@@ -121,26 +134,16 @@ class Budgeting:
         talk = self._seat.talk
         if answer.decision is Verdict.DENY:
             talk.apply_ask(BUDGET_REF)
-            talk.finish(failed(held.exhausted.words(), STOPPED))
+            self._stop(held.exhausted)
             return
         # Before the answer counts as applied: lifted twice is bad, lifted and asked again is not.
         await self._lift(running, held.exhausted)
         talk.apply_ask(BUDGET_REF)
         held.is_lifted = True
-        await self._go_on(running)
+        await self.lets_go_on(running)
 
-    async def _go_on(self, running: RunningTurn) -> None:
-        match await self.admit(running.turn):
-            case Admitted():
-                running.held = None
-            case Waits():
-                return
-            case Exhausted(on_budget=OnBudget.ASK) as exhausted:
-                self.ask(running, exhausted)
-            case Exhausted() as exhausted:
-                self._seat.talk.finish(failed(exhausted.words(), STOPPED))
-            case unreachable:
-                assert_never(unreachable)
+    def _stop(self, exhausted: Exhausted) -> None:
+        self._seat.talk.finish(failed(exhausted.words(), STOPPED))
 
     async def _lift(self, running: RunningTurn, exhausted: Exhausted) -> None:
         seat, moment = self._seat, clock.now()
@@ -180,6 +183,10 @@ class Budgeting:
 
 
 def _reserve(database: Database, tenant: TenantId, turn: TurnId) -> Reserved:
+    # Most tenants have no budget, and a writer that only looks makes others wait: on SQLite there is one at a time.
+    with database.read() as connection:
+        if not budgets.is_set(connection, tenant):
+            return Reserved(may_begin=True, standing=None)
     with database.write() as connection:
         return budgets.reserve(connection, tenant, turn, clock.now())
 

@@ -15,7 +15,7 @@ from shared.domain.turn import Ending, Turn, TurnStatus
 from shared.domain.usage import to_micro_usd
 from workers.host import checkpoint, facts, reading
 from workers.host.attendance import Attendance, could_not_start
-from workers.host.budgeting import Admitted, Budgeting, Waits
+from workers.host.budgeting import Budgeting, Waits
 from workers.host.clocks import Alarm, Countdown
 from workers.host.commits import Vetoed
 from workers.host.leaving import Leaving
@@ -234,26 +234,14 @@ class Life:
             talk.finish(failed(problem.message, "start_failed"))
             self._orders.park = "start_failed"
         elif self._attendance.is_up:
-            if not running.is_uncounted or await self._may_go_on(running):
-                talk.prompt()
+            if running.is_uncounted:
+                # Of a turn that was held at its checkpoint budgets are looked at only now.
+                if not await self._budgeting.lets_go_on(running):
+                    return
+                await self._count(running)
+            talk.prompt()
         else:
             self._attendance.bring_up()
-
-    async def _may_go_on(self, running: RunningTurn) -> bool:
-        """Whether a turn that was held at its checkpoint may begin in earnest: budgets are looked at only now."""
-        admission = await self._budgeting.admit(running.turn)
-        match admission:
-            case Waits():
-                return False
-            case Exhausted(on_budget=OnBudget.ASK):
-                self._budgeting.ask(running, admission)
-                return False
-            case Exhausted():
-                self._budgeting.stop(admission)
-                return False
-            case Admitted():
-                await self._count(running)
-                return True
 
     async def _count(self, running: RunningTurn) -> None:
         """Catch up on what a turn that was held had not come to: it began before its agent was looked at."""
