@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from shared.agents.driver import Abilities
-from shared.domain.errors import ExternalSession, NotFound, SessionBusy, UnknownAgent, Unsupported
+from shared.domain.errors import ExternalSession, NotFound, SessionBusy, Unsupported
 from shared.domain.ids import SessionId
 from shared.domain.input import InputKind, Wish
 from shared.domain.session import Mode, Origin, Session, SessionSpec, SessionStatus
 from shared.domain.tenant import Caller
 from shared.domain.turn import TurnStatus
 from shared.operations.context import Context
-from shared.operations.sessions import Created, Inheritance, NewSession, Seen, check_mode, make
+from shared.operations.sessions import Created, Inheritance, NewSession, Seen, agent_abilities, check_mode, make
 from shared.operations.transaction import Act, Once, carry_out
 from shared.store import heads, sessions, turns
 from shared.store.heads import Head
@@ -98,9 +98,7 @@ def _idle(act: Act, session: SessionId) -> Session:
 
 def _continued(act: Act, found: Session, wish: Fork, *, copies: bool) -> Created:
     agent = found.spec.agent
-    abilities = act.context.agents.get(agent)
-    if abilities is None:
-        raise UnknownAgent(agent, ", ".join(sorted(act.context.agents)))
+    abilities = agent_abilities(act.context, agent)
     if not _can(abilities, copies=copies):
         what = "copy" if copies else "resume"
         raise Unsupported(f"{agent} cannot {what} a conversation.", agent=agent)

@@ -6,25 +6,10 @@ import pytest
 
 from shared.agents.registry import find
 from tests.conformance.harness import options_for
+from tests.conformance.sayings import SCRIPTED
 from tests.conformance.scenarios import SCENARIOS, can_say
 from tests.conformance.walk import live_through
 from tests.fixtures.agents import claude_environment
-
-PROMPTS = {
-    "plain": "[[say:hello conformance]]",
-    "free": "Please look around and tell me what you can do.",
-    "tool": "[[bash:touch f.txt && echo from-a-tool]][[say:the tool is done]]",
-    "failing tool": "[[bash:exit 7]]",
-    "question": "[[ask:Which colour?|blue|green]]",
-    "long text": "[[slow:300]]",
-    "long tool": "[[bash:python3 -c 'import time; time.sleep(60)']]",
-    "remember": "[[remember:quince]] I will",
-    "recall": "[[recall]]",
-    "failure": "[[err:400]]",
-    "todo": "[[task:look]][[task:leap]]",
-    "plan": "[[plan]][[say:after the plan]]",
-}
-"""What brings the scripted model to do what a scenario names. `garbage` is for unit tests: a real one prints none."""
 
 LEFT_OUT = {
     # Claude Code's plan is itself a tool call, which the scenario forbids; test_claude_live rejects one.
@@ -33,7 +18,7 @@ LEFT_OUT = {
 ASKED = [
     scenario
     for scenario in SCENARIOS
-    if scenario.name not in LEFT_OUT and all(can_say("claude", turn, PROMPTS) for turn in scenario.turns)
+    if scenario.name not in LEFT_OUT and all(can_say("claude", turn, SCRIPTED) for turn in scenario.turns)
 ]
 
 
@@ -43,4 +28,4 @@ def test_claude_goes_through_the_scenario(scenario, claude_binary, model_server,
     tools = ("--tools", "Bash,AskUserQuestion,ExitPlanMode,TaskCreate,TaskUpdate")
     options = options_for(tmp_path.resolve(), ("env", *variables, str(claude_binary), *tools), scenario.mode)
 
-    live_through(find("claude"), options, scenario, PROMPTS)
+    live_through(find("claude"), options, scenario, SCRIPTED)

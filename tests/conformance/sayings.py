@@ -39,7 +39,7 @@ DEMO = Sayings(
     },
 )
 
-CODEX: Mapping[str, str] = {
+SCRIPTED: Mapping[str, str] = {
     "plain": "[[say:hello conformance]]",
     "free": "Please look around and tell me what you can do.",
     "tool": "[[bash:touch f.txt && echo from-a-tool]][[say:the tool is done]]",
@@ -52,10 +52,14 @@ CODEX: Mapping[str, str] = {
     "failure": "[[err:400]]",
     "todo": "[[task:look]][[task:leap]]",
     "plan": "[[plan]][[say:after the plan]]",
+}
+"""What brings the scripted model to do what a scenario names. `garbage` is for unit tests: a real agent prints none."""
+
+CODEX: Mapping[str, str] = {
+    **SCRIPTED,
     "heedful": "[[say:I listen]][[slow:15]]",
     "steer": "[[say:as you steer]]",
 }
-"""What brings the scripted model to do what a scenario names. `garbage` is for unit tests: a real Codex prints none."""
 
 _SCRIPTED_ACP = str(Path(__file__).parents[1] / "fakes/acp_agent.py")
 _ACP_PROMPTS = {
