@@ -27,8 +27,9 @@ routes = Routes("forks", "Sessions that go on from others.")
         query=WaitQuery,
         body=ForkSession,
         problems={
-            409: "`session_busy`: a turn runs",
-            422: "`unsupported`: the agent cannot copy a conversation, or lacks the mode; `agent_not_ready`",
+            409: "`session_busy`: a turn runs; `external_session`; `budget_exhausted` (with a prompt)",
+            422: "`unsupported`: the agent cannot copy a conversation, or lacks the mode; `model_not_allowed`, "
+            "`agent_not_ready`",
         },
         waits=waits,
     )
@@ -62,7 +63,11 @@ def fork_session(call: Call) -> Reply:
         },
         scope=Scope.WRITE,
         query=WaitQuery,
-        problems={422: "`unsupported`: it has ended and its agent cannot resume a conversation; `agent_not_ready`"},
+        problems={
+            409: "`external_session`",
+            422: "`unsupported`: it has ended and its agent cannot resume a conversation; `model_not_allowed`, "
+            "`agent_not_ready`",
+        },
         waits=waits,
     )
 )

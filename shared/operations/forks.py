@@ -13,7 +13,16 @@ from shared.domain.session import Mode, Origin, Session, SessionSpec, SessionSta
 from shared.domain.tenant import Caller
 from shared.domain.turn import TurnStatus
 from shared.operations.context import Context
-from shared.operations.sessions import Created, Inheritance, NewSession, Seen, agent_abilities, check_mode, make
+from shared.operations.sessions import (
+    Created,
+    Inheritance,
+    NewSession,
+    Seen,
+    agent_abilities,
+    check_mode,
+    check_model,
+    make,
+)
 from shared.operations.transaction import Act, Once, carry_out
 from shared.store import heads, sessions, turns
 from shared.store.heads import Head
@@ -42,6 +51,7 @@ def fork(
         ExternalSession: its agent runs elsewhere.
         SessionBusy: a turn runs, so that conversation and files are between two states.
         Unsupported: the agent cannot copy a conversation, or lacks the mode.
+        ModelNotAllowed: the operator does not let the agent be asked for this model.
         AgentNotReady: no worker has the agent's program.
     """
     return carry_out(context, caller, once, lambda act: _continued(act, _idle(act, session), wish, copies=True))
@@ -104,6 +114,7 @@ def _continued(act: Act, found: Session, wish: Fork, *, copies: bool) -> Created
         raise Unsupported(f"{agent} cannot {what} a conversation.", agent=agent)
     spec = _spec(act, found, wish)
     check_mode(act.context, agent, abilities, spec.mode)
+    check_model(act.context, agent, spec.model)
     origin = Origin(found.id, found.conversation, fork=_forks(found, copies=copies))
     inherits = Inheritance(origin, found.volume_id)
     return make(act, spec, NewSession(spec, prompt=wish.prompt, source=wish.source, inherits=inherits))

@@ -43,6 +43,17 @@ def test_a_model_the_operator_does_not_allow_is_refused(bounded, model, status):
         assert bounded.http.get("/v1/sessions").json()["data"] == []
 
 
+def test_a_fork_cannot_go_on_with_such_a_model(bounded):
+    session = bounded.create(agent="claude", model="sonnet")["id"]
+
+    refused = bounded.http.post(f"/v1/sessions/{session}/fork", json={"model": "opus"})
+    made = bounded.http.post(f"/v1/sessions/{session}/fork", json={"model": "claude-haiku-5"})
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "model_not_allowed")
+    assert (made.status_code, made.json()["model"]) == (201, "claude-haiku-5")
+    assert len(bounded.http.get("/v1/sessions").json()["data"]) == 2
+
+
 def test_a_session_cannot_be_moved_to_such_a_model_and_a_batch_item_is_named(bounded):
     session = bounded.create(agent="claude", model="sonnet")["id"]
 
