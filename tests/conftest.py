@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 pytest_plugins = [
     "tests.fixtures.valkey",
     "tests.fixtures.databases",
@@ -13,3 +15,9 @@ pytest_plugins = [
     "tests.fixtures.programs",
     "tests.fixtures.webhooks",
 ]
+
+
+def pytest_configure() -> None:
+    """A suite that a script started in the background has Ctrl-C ignored, and so had all it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
