@@ -13,7 +13,7 @@ from typing import assert_never
 from shared.agents.claude import frames, notices, outcome
 from shared.agents.claude.asks import OpenAsks, unreadable
 from shared.agents.claude.content import Content, results
-from shared.agents.claude.modes import CLAUDE_MODES, mode_of
+from shared.agents.claude.modes import CLAUDE_MODES, ModeWatch
 from shared.agents.claude.requests import Requests
 from shared.agents.claude.transcript import mirrored
 from shared.agents.driver import (
@@ -24,7 +24,6 @@ from shared.agents.driver import (
     Interrupt,
     LaunchOptions,
     Leave,
-    ModeNow,
     Output,
     Prompt,
     Ready,
@@ -76,8 +75,7 @@ class ClaudeDialogue:
         self._meter = outcome.Meter(None if options.agent_session_id else 0.0)
         self._running: outcome.Running | None = None
         self._state = "idle"
-        self._mode = options.mode
-        self._mode_told = True
+        self._modes = ModeWatch(options.mode)
         self._version: str | None = None
         self._model: str | None = options.model
         self._ready = False
@@ -132,7 +130,7 @@ class ClaudeDialogue:
     def _wished(self, wish: SetMode | SetModel | Leave) -> Send:
         match wish:
             case SetMode():
-                self._mode_told = False
+                self._modes.asked()
                 return self._request("set_permission_mode", mode=CLAUDE_MODES[wish.mode])
             case SetModel():
                 self._model = wish.model
@@ -156,7 +154,7 @@ class ClaudeDialogue:
             return self._prompt(Prompt(command.turn, command_text(command.name, command.args)))
         # In this protocol it has no `/plan`: "isn't available in this environment" (2.1.329).
         self._running = outcome.Running(Prompt(command.turn, command.args))
-        self._mode_told = False
+        self._modes.asked()
         return [self._request("set_permission_mode", purpose="plan", mode=CLAUDE_MODES[Mode.PLAN])]
 
     def _prompted(self, running: outcome.Running) -> Send:
@@ -245,7 +243,7 @@ class ClaudeDialogue:
             case "initialize" if not failed:
                 return self._introduced(body)
             case "set_permission_mode":
-                return self._mode_set(body, failed=failed, problem=frames.text(response, "error"))
+                return self._modes.answered(body, failed=failed, problem=frames.text(response, "error"))
             case "plan":
                 return self._planning(body, failed=failed, problem=frames.text(response, "error"))
             case "get_usage" if not failed:
@@ -261,34 +259,20 @@ class ClaudeDialogue:
         offered = {frames.text(model, "value"): model for model in frames.objects(body, "models")}
         chosen = offered.get(self._model or "default", {})
         self._model = frames.text(chosen, "resolvedModel") or self._model
-        return [self._introduction(), *self._mode_now(frames.text(body, "current_permission_mode"))]
+        return [self._introduction(), *self._modes.now(frames.text(body, "current_permission_mode"))]
 
     def _introduction(self) -> Ready:
         return Ready(self._conversation, self._model, self._version)
 
-    def _mode_set(self, body: JsonObject, *, failed: bool, problem: str) -> Sequence[Output]:
-        if failed:
-            return [notice("mode_refused", message=frames.cut(problem, 2000)), ModeNow(self._mode)]
-        changed = self._mode_now(frames.text(body, "mode"))
-        # Whoever asked is told, though nothing has changed; but once, where a status frame came first.
-        return changed if changed or self._mode_told else [ModeNow(self._mode)]
-
     def _planning(self, body: JsonObject, *, failed: bool, problem: str) -> Sequence[Output]:
         """The command `plan` was carried out: what stands behind it is the prompt in the new mode."""
-        outputs, running = self._mode_set(body, failed=failed, problem=problem), self._running
+        outputs, running = self._modes.answered(body, failed=failed, problem=problem), self._running
         if running is None or running.uuid:
             return outputs
         if running.prompt.text and not (failed or running.interrupted):
             return [*outputs, self._prompted(running)]
         running.fate = "" if failed or running.interrupted else "completed"
         return [*outputs, *self._end(running)]
-
-    def _mode_now(self, claude_mode: str) -> Sequence[Output]:
-        mode = mode_of(claude_mode)
-        if mode is None or mode is self._mode:
-            return []
-        self._mode, self._mode_told = mode, True
-        return [ModeNow(mode)]
 
     # --- the course of a turn
 
@@ -299,10 +283,10 @@ class ClaudeDialogue:
             self._conversation = conversation
             self._model = frames.text(frame, "model") or self._model
             outputs.append(self._introduction())
-        return [*outputs, *self._mode_now(frames.text(frame, "permissionMode")), *self._goes_on()]
+        return [*outputs, *self._modes.now(frames.text(frame, "permissionMode")), *self._goes_on()]
 
     def _status(self, frame: JsonObject) -> Sequence[Output]:
-        outputs = [*self._mode_now(frames.text(frame, "permissionMode"))]
+        outputs = [*self._modes.now(frames.text(frame, "permissionMode"))]
         result = frames.text(frame, "compact_result")
         if frames.text(frame, "status") == "compacting":
             outputs.append(notice("compacting"))
