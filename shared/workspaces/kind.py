@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,39 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class SpawnSpec:
+    """One process to start inside a place."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str
+
+
+class Walls(Protocol):
+    """What keeps a process inside its place. Stateless; chosen once when a worker starts."""
+
+    name: str
+    """`bubblewrap`, `landlock` or `none`: what doctor, /readyz and metrics call it."""
+
+    def enclose(self, spec: SpawnSpec, place: Place, *, network: bool, openings: Sequence[Path] = ()) -> SpawnSpec:
+        """The same process behind the walls: it sees the system read-only, writes `place` alone.
+
+        Paths are the same on both sides. `network`: it shares the machine's network; otherwise it has none but what
+        comes through a socket in `openings`, folders it may also write. Computes only: starts and makes nothing.
+        """
+        ...
+
+
+class NoWalls:
+    """The process as it is: it can do what the worker's user can."""
+
+    name = "none"
+
+    def enclose(self, spec: SpawnSpec, place: Place, *, network: bool, openings: Sequence[Path] = ()) -> SpawnSpec:
+        return spec
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
     """The disk this worker keeps workspaces on."""
 
@@ -31,15 +64,8 @@ class Volume:
     root: Path
     allowed_roots: Sequence[Path] = ()
     """Existing folders (and what is beneath them) that sessions may be opened on."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpawnSpec:
-    """One process to start inside a place."""
-
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    cwd: str
+    walls: Walls = field(default_factory=NoWalls)
+    """What processes that touch a session's files run behind."""
 
 
 class Kind(Protocol):
