@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from shared.domain.addresses import AddressRules, Target, target
 from shared.domain.errors import InvalidField
@@ -16,6 +17,9 @@ MAX_CONCURRENCY = 100
 MAX_RATE = 10_000.0
 MAX_TYPES = 50
 MAX_DESCRIPTION = 1000
+
+GetAddrInfo = Callable[..., Sequence[tuple[Any, Any, Any, str, tuple[Any, ...]]]]
+"""As `socket.getaddrinfo`."""
 
 
 def check_spec(rules: AddressRules, spec: EndpointSpec, prefix: str = "") -> None:
@@ -49,7 +53,7 @@ def check_url(rules: AddressRules, url: str, field: str) -> None:
         where = target(url)
     except ValueError as problem:
         raise InvalidField(field, str(problem)) from problem
-    for address in _resolve(where):
+    for address in _RESOLVER.addresses(where):
         refusal = rules.refusal(address, where.port)
         if refusal is not None:
             raise InvalidField(field, refusal)
@@ -77,20 +81,40 @@ def _check_types(types: Sequence[str], field: str) -> None:
             raise InvalidField(field, problem)
 
 
-def _resolve(where: Target) -> list[str]:
-    """Addresses of the host; none where they are not to be had in time. Spellings of numbers (127.1) resolve too."""
-    found: queue.Queue[list[str]] = queue.Queue(1)
+class Resolver:
+    """Resolves host names with a deadline, in a bounded number of threads."""
 
-    def ask() -> None:
+    def __init__(
+        self, *, threads: int = 16, within_s: float = RESOLVE_S, getaddrinfo: GetAddrInfo = socket.getaddrinfo
+    ) -> None:
+        self._free = threading.BoundedSemaphore(threads)
+        self._within_s = within_s
+        self._getaddrinfo = getaddrinfo
+
+    def addresses(self, where: Target) -> list[str]:
+        """Addresses of the host, none where they are not to be had in time. Spellings of numbers (127.1) resolve too.
+
+        Blocks for twice `within_s` at most.
+        """
+        if not self._free.acquire(timeout=self._within_s):
+            return []
+        found: queue.Queue[list[str]] = queue.Queue(1)
+
+        def ask() -> None:
+            try:
+                infos = self._getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError):
+                infos = []
+            finally:
+                self._free.release()
+            found.put([str(info[4][0]) for info in infos])
+
+        # A thread that may be left behind: getaddrinfo takes no deadline, and a hostile server of names can be slow.
+        threading.Thread(target=ask, name="resolve", daemon=True).start()
         try:
-            infos = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            infos = []
-        found.put([str(info[4][0]) for info in infos])
+            return found.get(timeout=self._within_s)
+        except queue.Empty:
+            return []
 
-    # A thread that may be left behind: getaddrinfo takes no deadline, and a hostile server of names can be slow.
-    threading.Thread(target=ask, name="resolve", daemon=True).start()
-    try:
-        return found.get(timeout=RESOLVE_S)
-    except queue.Empty:
-        return []
+
+_RESOLVER = Resolver()
