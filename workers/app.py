@@ -335,7 +335,7 @@ class WorkerProcess:
 
     def _rules(self) -> Rules:
         named = self._settings.files
-        return Rules(Bounds(named.disk_free, named.workspace_bytes), named.archive_limit)
+        return Rules(Bounds(named.disk_free, named.workspace_bytes), named.archive_limit, self._who.volume.walls)
 
     def _readiness(self) -> files.Readiness:
         missing = [] if self._started.done() and not self._started.exception() else ["host"]

@@ -17,6 +17,7 @@ from shared.operations.context import Context
 from shared.operations.history import head_of
 from shared.operations.transaction import Act, Once, carry_out, recall
 from shared.store import workers
+from shared.workspaces.gitviews import Commit, Diff, Status
 from shared.workspaces.opener import Chunk, Entry, Listing
 from shared.workspaces.remote import Fetch, Payload, RemoteFiles
 from shared.workspaces.writer import Written
@@ -125,6 +126,28 @@ def archive(context: Context, caller: Caller, session: SessionId, path: str, *, 
     if not found:
         raise _nobody(session)
     return [context.files.archive(address, session, path, gzip=gzip) for address in found]
+
+
+def diff(context: Context, caller: Caller, session: SessionId, *, base: str) -> Diff:
+    """What the workspace's files differ in from a commit of its repository.
+
+    Raises:
+        NotARepository: it is none.
+        InvalidField: `base` names no commit.
+        GitTimedOut, GitFailed: git cannot tell.
+        NotFound, FilesAway: as for `listing`.
+    """
+    return _ask(context, caller, session, lambda far, at: far.diff(at, session, base=base))
+
+
+def git_status(context: Context, caller: Caller, session: SessionId) -> Status:
+    """Where the workspace's repository stands; raises as `diff`."""
+    return _ask(context, caller, session, lambda far, at: far.status(at, session))
+
+
+def git_log(context: Context, caller: Caller, session: SessionId, *, limit: int, skip: int) -> Sequence[Commit]:
+    """Commits of the workspace's repository, newest first; raises as `diff`."""
+    return _ask(context, caller, session, lambda far, at: far.log(at, session, limit=limit, skip=skip))
 
 
 def _tell(act: Act, session: SessionId, data: JsonObject) -> None:

@@ -14,8 +14,10 @@ import requests
 from shared.domain.clock import from_text
 from shared.domain.errors import CorralError, FilesAway, InvalidField, NotFound, WorkspaceUnusable
 from shared.domain.errors_files import FileThere, FolderNotEmpty, VolumeFull, WorkspaceFull
+from shared.domain.errors_git import GitFailed, GitTimedOut, NotARepository
 from shared.domain.ids import SessionId
-from shared.workspaces import signed
+from shared.workspaces import gitviews, signed
+from shared.workspaces.gitviews import Change, Commit, Diff, Status
 from shared.workspaces.opener import MAX_ENTRIES, MAX_READ_BYTES, Chunk, Entry, Listing
 from shared.workspaces.writer import Written
 
@@ -26,10 +28,16 @@ MODIFIED_HEADER = "X-Corral-File-Modified"
 
 
 WRITE_S = 120.0
-"""The same while a file is written."""
+"""For the answer once a file was sent: it is told as written when it is on the disk, which may be slow."""
+GIT_S = 4 * gitviews.TIMEOUT_S
+"""For git's answer: a diff asks it three times, and may wait for its turn."""
 _PIECE = 256 * 1024
 _TOLD_ON: Mapping[str, Callable[..., CorralError]] = {
-    kind.code: kind for kind in (NotFound, InvalidField, FileThere, FolderNotEmpty, WorkspaceFull, VolumeFull)
+    kind.code: kind
+    for kind in (NotFound, InvalidField, FileThere, FolderNotEmpty, WorkspaceFull, VolumeFull, GitFailed)
+} | {
+    NotARepository.code: lambda doing, problem: NotARepository(doing),  # noqa: ARG005 - made of its facts
+    GitTimedOut.code: lambda doing, problem: GitTimedOut(doing, gitviews.TIMEOUT_S),  # noqa: ARG005
 }
 """Errors that reach the caller as the worker told them; each is made of its facts."""
 
@@ -116,7 +124,7 @@ class RemoteFiles:
         """
         query = {"session": session, "path": path, "size": payload.size_bytes, "sha256": payload.sha256}
         target = f"/file?{urlencode({**query, 'create': int(create_only)}, errors='surrogateescape')}"
-        told = _json(self._send("PUT", address, target, payload.pieces()))
+        told = _json(self._send("PUT", address, target, payload.pieces(), timeout_s=WRITE_S))
         return Written(_entry(told), is_new=bool(told["created"]))
 
     def delete(self, address: str, session: SessionId, path: str, *, recursive: bool) -> Entry:
@@ -135,6 +143,26 @@ class RemoteFiles:
         target = f"/archive?{urlencode(query, errors='surrogateescape')}"
         return Fetch(f"http://{address}{target}", signed.sign(self._key, "GET", target))
 
+    def diff(self, address: str, session: SessionId, *, base: str) -> Diff:
+        """As `gitviews.diff`, on the worker at `address`.
+
+        Raises:
+            InvalidField: `base` names no commit.
+            NotARepository, GitTimedOut, GitFailed: git cannot tell.
+            NotFound, FilesAway: as for `listing`.
+        """
+        return Diff(**self._git(address, session, "diff", base=base))
+
+    def status(self, address: str, session: SessionId) -> Status:
+        """As `gitviews.status`, on the worker at `address`; raises as `diff`."""
+        told = self._git(address, session, "status")
+        return Status(**{**told, "changes": tuple(Change(**one) for one in told["changes"])})
+
+    def log(self, address: str, session: SessionId, *, limit: int, skip: int) -> tuple[Commit, ...]:
+        """As `gitviews.log`, on the worker at `address`; raises as `diff`."""
+        told = self._git(address, session, "log", limit=limit, skip=skip)
+        return tuple(Commit(**{**one, "parents": tuple(one["parents"])}) for one in told["commits"])
+
     def remove(self, address: str, session: SessionId) -> None:
         """Remove the workspace of an ended session from the disk of the worker at `address`. Idempotent.
 
@@ -147,18 +175,30 @@ class RemoteFiles:
         """Close the kept connections."""
         self._http.close()
 
+    def _git(self, address: str, session: SessionId, op: str, **more: str | int) -> dict[str, Any]:
+        query = urlencode({"session": session, "op": op, **more})
+        told: dict[str, Any] = _json(self._send("GET", address, f"/git?{query}", timeout_s=GIT_S))
+        return told
+
     def _ask(self, address: str, session: SessionId, op: str, path: str, **more: int) -> requests.Response:
         query = urlencode({"session": session, "op": op, "path": path, **more}, errors="surrogateescape")
         return self._send("GET", address, f"/files?{query}")
 
-    def _send(self, method: str, address: str, target: str, body: Iterator[bytes] | None = None) -> requests.Response:
+    def _send(
+        self,
+        method: str,
+        address: str,
+        target: str,
+        body: Iterator[bytes] | None = None,
+        *,
+        timeout_s: float = 0.0,
+    ) -> requests.Response:
         try:
             answer = self._http.request(
                 method,
                 f"http://{address}{target}",
                 headers=signed.sign(self._key, method, target),
-                # A file is told as written once it is on the disk, which may be slow.
-                timeout=self._timeout_s if body is None else max(self._timeout_s, WRITE_S),
+                timeout=(self._timeout_s, max(self._timeout_s, timeout_s)),
                 allow_redirects=False,
                 data=body,
             )

@@ -22,6 +22,7 @@ ROOMS = {
         "writer",
         "archive",
         "room",
+        "gitviews",
         "signed",
         "remote",
         "registry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -261,3 +262,29 @@ def test_a_workspace_comes_as_an_archive_without_what_leads_outside(sqlite_api, 
     with sqlite_api.edge.context.db.write() as connection:
         connection.execute(workers.update().values(address="127.0.0.1:1"))
     assert sqlite_api.http.get(f"/v1/sessions/{session}/archive").json()["code"] == "files_away"
+
+
+def test_what_git_says_of_the_workspace(sqlite_api, session, volume):
+    path, root = f"/v1/sessions/{session}", volume.root / "sessions" / session / "workspace"
+    none = [sqlite_api.http.get(f"{path}/{what}") for what in ("diff", "git/status", "git/log")]
+    (root / "leak").unlink()
+    for args in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "First"]):
+        named = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", *args]
+        subprocess.run(["git", *named], cwd=root, check=True)
+    (root / "page.html").write_text("changed\n", encoding="utf-8")
+    (root / "new.txt").write_text("new\n", encoding="utf-8")
+
+    diff = sqlite_api.http.get(f"{path}/diff").json()
+    status = sqlite_api.http.get(f"{path}/git/status").json()
+    log = sqlite_api.http.get(f"{path}/git/log", params={"limit": 1}).json()["data"]
+
+    assert [(one.status_code, one.json()["code"]) for one in none] == [(422, "not_a_repository")] * 3
+    assert sqlite_api.http.get(f"{path}/diff", params={"base": "none"}).json()["code"] == "invalid_field"
+    assert "+changed" in diff["diff"]
+    assert "+new" in diff["diff"]
+    assert diff["base"] == status["head"] == log[0]["id"]
+    assert {(one["path"], one["status"]) for one in status["changes"]} == {
+        ("page.html", "modified"),
+        ("new.txt", "untracked"),
+    }
+    assert (log[0]["author"], log[0]["subject"], log[0]["parents"]) == ("Ann", "First", [])

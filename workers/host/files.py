@@ -26,6 +26,7 @@ from shared.workspaces import opener, signed
 from shared.workspaces.kind import Place
 from shared.workspaces.opener import MAX_ENTRIES, MAX_READ_BYTES
 from shared.workspaces.remote import MODIFIED_HEADER, SIZE_HEADER
+from workers.host.gitdesk import GitDesk
 from workers.host.streams import Rules, Streams, number, shown
 
 THREADS = 4
@@ -66,7 +67,8 @@ def make_app(
     are called on the loop and must not block.
     """
     desk = _Desk(key, locate, remove)
-    streams = Streams(key, locate, rules or Rules())
+    rules = rules or Rules()
+    streams, git = Streams(key, locate, rules), GitDesk(key, locate, rules.walls)
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -85,11 +87,12 @@ def make_app(
     app.router.add_put("/file", streams.serve)
     app.router.add_delete("/file", streams.serve)
     app.router.add_get("/archive", streams.serve)
+    app.router.add_get("/git", git.serve)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metricsz)
-    app.cleanup_ctx.append(desk.open)
-    app.cleanup_ctx.append(streams.open)
+    for opened in (desk.open, streams.open, git.open):
+        app.cleanup_ctx.append(opened)
     return app
 
 

@@ -22,7 +22,7 @@ from shared.domain.errors import InvalidField, NotFound, Unavailable
 from shared.domain.ids import SessionId, is_id
 from shared.telemetry import metrics
 from shared.workspaces import archive, signed, writer
-from shared.workspaces.kind import Place
+from shared.workspaces.kind import NoWalls, Place, Walls
 from shared.workspaces.opener import Entry
 from shared.workspaces.room import Bounds
 from shared.workspaces.writer import Incoming, Written
@@ -46,6 +46,8 @@ class Rules:
     bounds: Bounds = field(default_factory=Bounds)
     archive_bytes: int = 4 * 1024**3
     """Bytes of files that one archive may hold."""
+    walls: Walls = field(default_factory=NoWalls)
+    """What git runs behind."""
 
 
 class StreamsBusy(Unavailable):
