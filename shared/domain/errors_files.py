@@ -66,3 +66,17 @@ class ArchivesFull(Unavailable):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} archives are on their way here already. Try again in a moment.", limit=limit)
+
+
+class FolderInUse(Conflict):
+    """Another session works in the folder, above or below it, and one of the two does not share."""
+
+    code = "folder_in_use"
+
+    def __init__(self, path: str, session: str | None) -> None:
+        super().__init__(
+            f"{session or 'Another session'} works in {path}, above or below it. End it, or start both with "
+            "shared: true.",
+            path=path,
+            session=session,
+        )
