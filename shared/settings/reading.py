@@ -16,6 +16,7 @@ from shared.domain import parsing
 from shared.domain.addresses import AddressRules
 from shared.domain.prices import PriceTable
 from shared.settings.entry import Secret, SettingError
+from shared.settings.files import Files
 from shared.settings.groups import Api, Core, Delivery, Limits, Mcp, Times, Usage, Worker
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class Settings:
     times: Times
     delivery: Delivery
     usage: Usage
+    files: Files
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
     agent_models: Mapping[str, tuple[str, ...]]
@@ -55,6 +57,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "times": Times,
     "delivery": Delivery,
     "usage": Usage,
+    "files": Files,
 }
 
 
