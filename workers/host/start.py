@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import structlog
@@ -121,7 +121,7 @@ def _open(world: World, kind: Kind, driver: Driver, session: Session) -> tuple[P
         raise StartFailed(f"{driver.program} is not on the worker's PATH. Install it there, or set {setting}.")
     place = kind.open(session.id, session.spec.workspace, world.volume)
     # Agents name their files after the real path.
-    return Place(place.root.resolve(), place.home.resolve(), place.managed), list(command)
+    return replace(place, root=place.root.resolve(), home=place.home.resolve()), list(command)
 
 
 async def _transcript(world: World, threads: Threads, plan: Plan) -> list[str]:
