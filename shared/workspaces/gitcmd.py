@@ -115,12 +115,13 @@ def run_in(
 ) -> Answer:
     """Run `git <args>` in a workspace an agent can write, behind `walls` and without a network. Blocks: for threads.
 
-    A repository above the workspace is not seen. Callers that diff add `--no-ext-diff --no-textconv`.
+    A repository above the workspace is not seen; that of a worktree is open to it. Callers that diff add
+    `--no-ext-diff --no-textconv`.
 
     Raises:
         GitFailed: as for `run`.
     """
-    spec = walls.enclose(_spec(args, place.root, NOTHING), place, network=False, openings=openings)
+    spec = walls.enclose(_spec(args, place.root, NOTHING), place, network=False, openings=(*place.openings, *openings))
     return _run(spec, args[0], bounds, None)
 
 

@@ -13,7 +13,7 @@ ROOMS = {
     "shared/agents": {"driver", "jsonlines", "jsonrpc", "notices", "registry"},
     "shared/connectors": {"connector", "registry"},
     "shared/workspaces": {"kind", "local", "gitcmd", "copying", "volume", "opener", "signed", "remote", "registry"}
-    | {"gitreach", "managed", "mirrors"},
+    | {"cloning", "existing", "gitreach", "managed", "mirrors"},
 }
 AGENT_ROOM = "shared/agents"
 
