@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from pathlib import Path
 
 import pytest
@@ -114,14 +113,12 @@ def test_without_the_kernels_help_no_symlink_is_followed(root, monkeypatch):
             opener.read(root, path)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
-def test_a_device_inside_is_neither_read_nor_packed(root, way):
-    os.mknod(root / "zero", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
-
+def test_a_device_inside_is_not_read(way):
+    # Only root makes devices; there is a folder full of them.
     with pytest.raises(InvalidField):
-        opener.read(root, "zero")
+        opener.read(Path("/dev"), "zero")
 
-    assert opener.info(root, "zero").type == "other"
+    assert opener.info(Path("/dev"), "zero").type == "other"
 
 
 def test_a_device_is_no_file(root, way):
