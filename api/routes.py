@@ -24,7 +24,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from api.auth import Keyring, demand, secret_of
 from api.problems import MEDIA_TYPE
 from api.ratelimit import Limiter
-from api.schemas.fields import NoQuery
+from api.schemas.fields import NoQuery, shown_as
 from api.schemas.problem import Problem as ProblemSchema
 from api.wire import AGAIN, UPLOAD, WAIT_HEADER, Upload, Waiting, scope_of
 from shared.domain.errors import InvalidField, NotFound, Unauthenticated
@@ -231,7 +231,7 @@ class Routes:
 
 def tell(schema: type[ma.Schema], value: object, status: int = 200, **headers: str) -> Reply:
     """A JSON answer; only fields of `schema` leave. Underscores of header names become hyphens."""
-    text = json.dumps(schema().dump(value), separators=(",", ":"))
+    text = json.dumps(shown_as(schema, value), separators=(",", ":"))
     return Reply(status, text, headers={name.replace("_", "-"): text for name, text in headers.items()})
 
 

@@ -122,7 +122,7 @@ def get(context: Context, caller: Caller, session: SessionId, *, turn: TurnId | 
         wanted = turns.get(connection, caller.tenant, turn) if turn else None
         if turn and (wanted is None or wanted.session != session):
             raise NotFound("turn", turn)
-        place = heads.queue_position(connection, session)
+        place = heads.queue_position(connection, session) if found.status is SessionStatus.STARTING else None
         used = usage.of_session(connection, session)
         return Seen(found, place, wanted, prompts.place_of(connection, wanted), used)
 
