@@ -44,12 +44,16 @@ test-agents: setup-agents ## Run the real agents against a scripted model server
 	$(PY) -m pytest -n $(JOBS) --dist loadfile tests/agents $(ARGS)
 
 .PHONY: test-mcp
-test-mcp: setup-mcp ## Run the conformance suite of MCP against a running API
+test-mcp: setup-mcp ## Run MCP's conformance suite and Inspector against a running API
 	$(PY) -m pytest tests/mcp $(ARGS)
 
 .PHONY: chaos
 chaos: setup-dev ## Run the loss and fault suite alone, one test at a time
 	$(PY) -m pytest tests/faults $(ARGS)
+
+.PHONY: race
+race: setup-dev ## Swap files and symlinks for 100 s while they are asked for: nothing outside may be seen or changed
+	$(PY) -m tests.races $(ARGS)
 
 .PHONY: bench
 bench: setup-dev ## Measure; writes bench/results.md

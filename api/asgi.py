@@ -110,6 +110,7 @@ def make_shell(edge: Edge, settings: Settings) -> Shell:
         threads=api.threads,
         body_limit=api.body_limit,
         hook_body_limit=api.hook_body_limit,
+        file_limit=settings.files.file_limit,
         sse_limit=api.sse_limit,
         sse_heartbeat_s=api.sse_heartbeat_s,
         proxy_hops=api.proxy_hops,

@@ -36,6 +36,7 @@ from shared.workspaces import registry as kinds
 from shared.workspaces import signed
 from shared.workspaces.kind import Volume
 from shared.workspaces.remote import RemoteFiles
+from shared.workspaces.room import Bounds
 from shared.workspaces.volume import open_volume
 from workers import steps
 from workers.host import environment, files
@@ -44,6 +45,7 @@ from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
 from workers.host.places import Places
 from workers.host.processes import Warden
+from workers.host.streams import Rules
 from workers.host.world import World
 from workers.maintenance import namesakes
 from workers.maintenance.batches import BatchRunner, HeardPublisher
@@ -174,6 +176,7 @@ class WorkerProcess:
                 remove=places.remove,
                 readiness=self._readiness,
                 metrics=prometheus_client.generate_latest,
+                rules=self._rules(),
             )
             port = await stack.enter_async_context(
                 files.serving(app, host=worker.internal_host, port=worker.internal_port)
@@ -329,6 +332,10 @@ class WorkerProcess:
             attach_folders=tuple(Path(folder).expanduser() for folder in worker.attach_folders),
             prices=self._settings.usage.prices,
         )
+
+    def _rules(self) -> Rules:
+        named = self._settings.files
+        return Rules(Bounds(named.disk_free, named.workspace_bytes), named.archive_limit, self._who.volume.walls)
 
     def _readiness(self) -> files.Readiness:
         missing = [] if self._started.done() and not self._started.exception() else ["host"]

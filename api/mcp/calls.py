@@ -18,6 +18,7 @@ from api.mcp import asks, elicit
 from api.mcp.tool import Asked, Guest, Told, Tool, Wait
 from api.problems import Problem, from_error, from_fields, from_status
 from api.routes import Edge
+from api.schemas.fields import shown_as
 from api.wire import NO_NEWS
 from shared.domain.errors import AskClosed, CorralError, Unavailable
 from shared.domain.ids import AskId, SessionId
@@ -125,7 +126,7 @@ class Calls:
             # Here the surprise ends: the caller learns that, the operator the whole story.
             log.exception("tool.failed", tool=tool.name)
             return from_status(500, "Something went wrong here. It has been logged under this request id.")
-        return told if isinstance(told, NeedsHuman) else _dumped(tool, told)
+        return told if isinstance(told, NeedsHuman) else shown_as(tool.shape.gives, told)
 
     async def _carry_out(self, tool: Tool, asked: Asked, human: Human, tell: Tell) -> Told | NeedsHuman:
         for ask, filled in human.filled.items():
@@ -207,8 +208,3 @@ def _answer_form(asked: Asked, ask: str, filled: Filled) -> None:
         asks.answer(asked, AskId(ask), said)
     except AskClosed as closed:
         log.debug("tool.ask_was_closed", ask=ask, problem=closed.message)
-
-
-def _dumped(tool: Tool, told: Told) -> dict[str, Any]:
-    dumped: dict[str, Any] = tool.shape.gives().dump(told)
-    return dumped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,18 @@ class Request(ma.Schema):
         """Strict."""
 
         unknown = ma.RAISE
+
+
+def shown_as(schema: type[ma.Schema], value: object) -> dict[str, Any]:
+    """What of `value` leaves by `schema`."""
+    dumped: dict[str, Any] = _made(schema).dump(value)
+    return dumped
+
+
+@functools.cache
+def _made(schema: type[ma.Schema]) -> ma.Schema:
+    # Making one copies all its fields, a third of a request's time; dumping changes nothing in it.
+    return schema()
 
 
 class NoQuery(Request):

@@ -27,7 +27,7 @@ from shared.domain.turn import Turn
 from shared.domain.usage import Totals
 from shared.domain.webhook import Endpoint
 from shared.domain.worker import lacking
-from shared.operations import callbacks, files, prompts
+from shared.operations import callbacks, files, folders, prompts
 from shared.operations.context import Context
 from shared.operations.endings import end_under_lock
 from shared.operations.fleet import readiness
@@ -100,6 +100,7 @@ def create(context: Context, caller: Caller, new: NewSession, *, once: Once[Crea
     Raises:
         UnknownAgent, UnknownWorkspaceKind, AgentNotReady, Unsupported, InvalidField: it cannot be as wished;
             nothing was made.
+        FolderInUse: another session works in its folder.
         BudgetExhausted: the tenant may not spend any more today, and there is a prompt.
     """
     spec = complete(context, new)
@@ -121,7 +122,7 @@ def get(context: Context, caller: Caller, session: SessionId, *, turn: TurnId | 
         wanted = turns.get(connection, caller.tenant, turn) if turn else None
         if turn and (wanted is None or wanted.session != session):
             raise NotFound("turn", turn)
-        place = heads.queue_position(connection, session)
+        place = heads.queue_position(connection, session) if found.status is SessionStatus.STARTING else None
         used = usage.of_session(connection, session)
         return Seen(found, place, wanted, prompts.place_of(connection, wanted), used)
 
@@ -279,9 +280,11 @@ def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
 
     Raises:
         AgentNotReady: no worker has the agent's program.
+        FolderInUse: another session works in its folder.
     """
     context, caller = act.context, act.caller
     _check_ready(act, spec.agent)
+    folders.take(act, spec)
     session = mint_session()
     origin = _origin(new)
     sessions.create(

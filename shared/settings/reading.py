@@ -16,6 +16,7 @@ from shared.domain import parsing
 from shared.domain.addresses import AddressRules
 from shared.domain.prices import PriceTable
 from shared.settings.entry import Secret, SettingError
+from shared.settings.files import Files
 from shared.settings.git import Git
 from shared.settings.groups import Api, Core, Delivery, Limits, Mcp, Times, Usage, Worker
 
@@ -35,6 +36,7 @@ class Settings:
     delivery: Delivery
     usage: Usage
     git: Git
+    files: Files
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
     agent_models: Mapping[str, tuple[str, ...]]
@@ -58,6 +60,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "delivery": Delivery,
     "usage": Usage,
     "git": Git,
+    "files": Files,
 }
 
 

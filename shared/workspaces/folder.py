@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from shared.domain.errors import InvalidField, WorkspaceUnusable
 from shared.domain.ids import SessionId
@@ -15,7 +15,7 @@ from shared.workspaces.existing import is_beneath as _is_beneath
 from shared.workspaces.existing import path_of as _path
 from shared.workspaces.kind import Place, Volume
 
-KEYS = {"kind", "path"}
+KEYS = {"kind", "path", "shared"}
 
 
 class Folder:
@@ -30,16 +30,21 @@ class Folder:
 
     def check(self, spec: JsonObject, volume_hint: Sequence[Path]) -> JsonObject:
         if unknown := sorted(spec.keys() - KEYS):
-            raise InvalidField(f"workspace.{unknown[0]}", "is unknown; a folder takes path, or nothing")
+            raise InvalidField(f"workspace.{unknown[0]}", "is unknown; a folder takes path and shared, or nothing")
         if spec.get("kind", self.name) != self.name:
             raise InvalidField("workspace.kind", f"must be {self.name}")
+        shared = spec.get("shared", False)
+        if not isinstance(shared, bool):
+            raise InvalidField("workspace.shared", "must be true or false")
         if spec.get("path") is None:
+            if shared:
+                raise InvalidField("workspace.shared", "is for an existing folder; a new one is this session's alone")
             return {"kind": self.name}
         path = _path(spec["path"])
         # Where the caller knows the allow-list a foreign path is refused at once; `open` has the last word.
         if volume_hint and not _is_beneath(path, volume_hint):
             raise InvalidField("workspace.path", "is not in a folder that CORRAL_ALLOWED_FOLDERS names")
-        return {"kind": self.name, "path": str(path)}
+        return {"kind": self.name, "path": str(path), **({"shared": True} if shared else {})}
 
     def fork(self, spec: JsonObject, source: SessionId) -> JsonObject:
         """A folder Corral made is copied; an existing one is worked in by both."""
@@ -70,6 +75,16 @@ class Folder:
 
     def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
         managed.remove(session, volume)
+
+
+def may_share(one: JsonObject, other: JsonObject) -> bool:
+    """Whether both specs say that they share their folder."""
+    return one.get("shared") is True and other.get("shared") is True
+
+
+def overlap(one: PurePath, other: PurePath) -> bool:
+    """Whether two folders are the same, or one lies in the other."""
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _make(folder: Path) -> None:

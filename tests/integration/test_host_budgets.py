@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -172,10 +174,11 @@ def test_a_held_turn_can_be_cancelled_and_its_ask_is_lost(sqlite_url, tmp_path):
 
 def test_a_question_about_a_budget_outlives_the_agents_process(sqlite_url, tmp_path):
     async def story(stage: Stage):
-        # It reports its end well and leaves, while the next turn is held.
-        session = stage.session(ASKING, prompt="usage 1 1 0.4; exit 0")
+        session = stage.session(ASKING, prompt="usage 1 1 0.4")
         stage.prompt(session, "say on")
         opened = await stage.event(session, "permission_request")
+        for pid in stage.processes(session):
+            os.kill(pid, signal.SIGKILL)
         await stage.until(lambda: not stage.processes(session))
         stage.answer(opened["ask_id"], {"decision": "allow"})
         await stage.event(session, "turn_ended", 2)

@@ -16,7 +16,7 @@ from shared.domain.ids import SessionId
 from shared.domain.session import Mode, Session
 from shared.store import transcripts
 from shared.workspaces.kind import Kind, Place, SpawnSpec
-from workers.host import environment, regular
+from workers.host import environment, regular, sharing
 from workers.host.agent import Started
 from workers.host.locate import command_of
 from workers.host.orphans import kill_marked
@@ -120,6 +120,8 @@ def _open(world: World, kind: Kind, driver: Driver, session: Session) -> tuple[P
         setting = f"CORRAL_{driver.name.upper()}_COMMAND"
         raise StartFailed(f"{driver.program} is not on the worker's PATH. Install it there, or set {setting}.")
     place = kind.open(session.id, session.spec.workspace, world.volume)
+    if not place.managed:
+        sharing.check(world.database, session, place, world.volume)
     # Agents name their files after the real path.
     return replace(place, root=place.root.resolve(), home=place.home.resolve()), list(command)
 
