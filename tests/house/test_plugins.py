@@ -29,7 +29,9 @@ ROOMS = {
         "cloning",
         "existing",
         "gitreach",
+        "github",
         "managed",
+        "pulls",
         "mirrors",
     },
 }
