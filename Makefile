@@ -51,6 +51,10 @@ test-mcp: setup-mcp ## Run MCP's conformance suite and Inspector against a runni
 chaos: setup-dev ## Run the loss and fault suite alone, one test at a time
 	$(PY) -m pytest tests/faults $(ARGS)
 
+.PHONY: race
+race: setup-dev ## Swap files and symlinks for 100 s while they are asked for: nothing outside may be seen or changed
+	$(PY) -m tests.races $(ARGS)
+
 .PHONY: bench
 bench: setup-dev ## Measure; writes bench/results.md
 	$(PY) -m bench $(ARGS)

@@ -45,6 +45,7 @@ from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
 from workers.host.places import Places
 from workers.host.processes import Warden
+from workers.host.pulldesk import PullDesk
 from workers.host.streams import Rules
 from workers.host.world import World
 from workers.maintenance import namesakes
@@ -170,14 +171,16 @@ class WorkerProcess:
         async with AsyncExitStack() as stack:
             worker = self._settings.worker
             places = Places(self._who.database, self._who.sealer, self._who.volume, kinds.KINDS)
+            key = signed.key_of(str(self._settings.core.secret_key))
             app = files.make_app(
-                key=signed.key_of(str(self._settings.core.secret_key)),
+                key=key,
                 locate=places.find,
                 remove=places.remove,
                 readiness=self._readiness,
                 metrics=prometheus_client.generate_latest,
                 rules=self._rules(),
             )
+            PullDesk(key, places.work, self._who.volume).join(app)
             port = await stack.enter_async_context(
                 files.serving(app, host=worker.internal_host, port=worker.internal_port)
             )

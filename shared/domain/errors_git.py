@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.errors import Refused
+from shared.domain.errors import Conflict, Refused
 
 
 class GitFailed(Refused):
@@ -30,3 +30,21 @@ class GitTimedOut(GitFailed):
 
     def __init__(self, doing: str, timeout_s: float) -> None:
         super().__init__(doing, f"it was not done within {timeout_s:g} s")
+
+
+class NothingToPropose(Conflict):
+    """The workspace has no commit that its repository on the server lacks, and no change to commit."""
+
+    code = "nothing_to_propose"
+
+    def __init__(self, base: str) -> None:
+        super().__init__(f"The workspace holds no change beyond {base}, so there is nothing to propose.", base=base)
+
+
+class PullRequestRefused(Refused):
+    """GitHub did not open the pull request. `status` is its HTTP status, 0 where it could not be reached."""
+
+    code = "pull_request_refused"
+
+    def __init__(self, status: int, problem: str) -> None:
+        super().__init__(f"The pull request was not opened: {problem}", status=status, problem=problem)

@@ -60,6 +60,8 @@ class GitRules:
     """Of one mirror, and of one session's clone with its files."""
     mirrors_bytes: int = 20 * 1024**3
     """Of all mirrors of a volume; the longest unused go first."""
+    github_host: str = "github.com"
+    github_api: str = "https://api.github.com"
 
 
 def remote_of(value: JsonValue, named: str = "workspace.url") -> Remote:

@@ -23,6 +23,8 @@ TYPES: Final = frozenset(
         EventType.TURN_QUEUED,
         EventType.ASK_RESOLVED,
         EventType.FILE_CHANGED,
+        # A pull request that a caller opened.
+        EventType.NOTICE,
         # A queued turn that is withdrawn, and a session that ends while nobody hosts it: no owner is needed,
         # because no agent has anything to do with them.
         EventType.TURN_ENDED,

@@ -46,7 +46,7 @@ def listing(context: Context, caller: Caller, session: SessionId, path: str, *, 
         InvalidField: the path leads out of the workspace or is no folder.
         FilesAway: no live worker has the disk.
     """
-    return _ask(context, caller, session, lambda far, at: far.listing(at, session, path, depth=depth, limit=limit))
+    return ask(context, caller, session, lambda far, at: far.listing(at, session, path, depth=depth, limit=limit))
 
 
 def info(context: Context, caller: Caller, session: SessionId, path: str) -> Entry:
@@ -55,7 +55,7 @@ def info(context: Context, caller: Caller, session: SessionId, path: str) -> Ent
     Raises:
         NotFound, InvalidField, FilesAway: as for `listing`.
     """
-    return _ask(context, caller, session, lambda far, at: far.info(at, session, path))
+    return ask(context, caller, session, lambda far, at: far.info(at, session, path))
 
 
 def read(context: Context, caller: Caller, session: SessionId, path: str, *, offset: int, limit: int) -> Chunk:
@@ -64,7 +64,7 @@ def read(context: Context, caller: Caller, session: SessionId, path: str, *, off
     Raises:
         NotFound, InvalidField, FilesAway: as for `listing`.
     """
-    return _ask(context, caller, session, lambda far, at: far.read(at, session, path, offset=offset, limit=limit))
+    return ask(context, caller, session, lambda far, at: far.read(at, session, path, offset=offset, limit=limit))
 
 
 def write(
@@ -87,7 +87,7 @@ def write(
     """
     if once is not None:
         recall(context, caller, once)
-    written = _ask(
+    written = ask(
         context,
         caller,
         session,
@@ -110,7 +110,7 @@ def delete(context: Context, caller: Caller, session: SessionId, path: str, *, r
         FolderNotEmpty: it is a folder that holds something, and not `recursive`.
         NotFound, InvalidField, FilesAway: as for `listing`.
     """
-    gone = _ask(context, caller, session, lambda far, at: far.delete(at, session, path, recursive=recursive))
+    gone = ask(context, caller, session, lambda far, at: far.delete(at, session, path, recursive=recursive))
     carry_out(context, caller, None, lambda act: _tell(act, session, {"path": gone.path, "change": "deleted"}))
     return gone
 
@@ -137,17 +137,17 @@ def diff(context: Context, caller: Caller, session: SessionId, *, base: str) -> 
         GitTimedOut, GitFailed: git cannot tell.
         NotFound, FilesAway: as for `listing`.
     """
-    return _ask(context, caller, session, lambda far, at: far.diff(at, session, base=base))
+    return ask(context, caller, session, lambda far, at: far.diff(at, session, base=base))
 
 
 def git_status(context: Context, caller: Caller, session: SessionId) -> Status:
     """Where the workspace's repository stands; raises as `diff`."""
-    return _ask(context, caller, session, lambda far, at: far.status(at, session))
+    return ask(context, caller, session, lambda far, at: far.status(at, session))
 
 
 def git_log(context: Context, caller: Caller, session: SessionId, *, limit: int, skip: int) -> Sequence[Commit]:
     """Commits of the workspace's repository, newest first; raises as `diff`."""
-    return _ask(context, caller, session, lambda far, at: far.log(at, session, limit=limit, skip=skip))
+    return ask(context, caller, session, lambda far, at: far.log(at, session, limit=limit, skip=skip))
 
 
 def _tell(act: Act, session: SessionId, data: JsonObject) -> None:
@@ -164,15 +164,21 @@ def remove(context: Context, caller: Caller, session: SessionId) -> None:
         FilesAway: no live worker has the disk, or it could not be removed.
     """
     with suppress(NoWorkspace):
-        _ask(context, caller, session, lambda far, at: far.remove(at, session))
+        ask(context, caller, session, lambda far, at: far.remove(at, session))
 
 
-def _ask(context: Context, caller: Caller, session: SessionId, ask: Callable[[RemoteFiles, str], Told]) -> Told:
+def ask(context: Context, caller: Caller, session: SessionId, tell: Callable[[RemoteFiles, str], Told]) -> Told:
+    """What the first live worker that has the session's disk answers.
+
+    Raises:
+        NotFound: no such session, or nothing was ever opened for it.
+        FilesAway: there is none.
+    """
     addresses = _addresses(context, caller, session)
     trouble = _nobody(session)
     for address in addresses:
         try:
-            return ask(context.files, address)
+            return tell(context.files, address)
         except FilesAway as problem:
             trouble = problem
     raise trouble

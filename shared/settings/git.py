@@ -59,6 +59,16 @@ class Git:
         count,
     )
 
+    github_host: str = setting(
+        "CORRAL_GITHUB_HOST", "github.com", "Host (`host:port`) whose repositories get pull requests.", str.lower
+    )
+    github_api: str = setting(
+        "CORRAL_GITHUB_API",
+        "https://api.github.com",
+        "That host's API; of GitHub Enterprise Server `https://<host>/api/v3`.",
+        parsing.url("https://", "http://"),
+    )
+
     def rules(self) -> GitRules:
         """The same as workspace kinds are handed it.
 
@@ -76,6 +86,8 @@ class Git:
             timeout_s=self.timeout_s,
             size_bytes=self.size_limit,
             mirrors_bytes=self.mirrors_limit,
+            github_host=self.github_host,
+            github_api=self.github_api.rstrip("/"),
         )
 
 

@@ -35,8 +35,8 @@ class Settings:
     times: Times
     delivery: Delivery
     usage: Usage
-    files: Files
     git: Git
+    files: Files
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
     agent_models: Mapping[str, tuple[str, ...]]
@@ -59,8 +59,8 @@ GROUPS: Mapping[str, type[Any]] = {
     "times": Times,
     "delivery": Delivery,
     "usage": Usage,
-    "files": Files,
     "git": Git,
+    "files": Files,
 }
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from shared.domain.errors import InvalidField, WorkspaceUnusable
 from shared.domain.ids import SessionId
-from shared.domain.json import JsonObject, JsonValue
+from shared.domain.json import JsonObject
 from shared.workspaces import managed
 from shared.workspaces.copying import copy_tree
+from shared.workspaces.existing import existing as _existing
+from shared.workspaces.existing import is_beneath as _is_beneath
+from shared.workspaces.existing import path_of as _path
 from shared.workspaces.kind import Place, Volume
 
-PATH_BYTES = 4095
-"""The longest path the kernel takes."""
 KEYS = {"kind", "path", "shared"}
 
 
@@ -95,41 +95,3 @@ def _make(folder: Path) -> None:
 
 def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
-
-
-def _path(value: JsonValue) -> Path:
-    if not isinstance(value, str):
-        raise InvalidField("workspace.path", "must be a text")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError as trouble:
-        raise InvalidField("workspace.path", "must be Unicode text") from trouble
-    if "\0" in value:
-        raise InvalidField("workspace.path", "must not hold NUL")
-    if size > PATH_BYTES:
-        raise InvalidField("workspace.path", f"must have at most {PATH_BYTES} bytes")
-    path = Path(value)
-    if not path.is_absolute():
-        raise InvalidField("workspace.path", "must be absolute, such as /srv/projects/app")
-    if ".." in path.parts:
-        raise InvalidField("workspace.path", "must not hold '..'")
-    return path
-
-
-def _is_beneath(path: Path, roots: Sequence[Path]) -> bool:
-    return any(path.is_relative_to(root) for root in roots)
-
-
-def _existing(path: Path, volume: Volume) -> Path:
-    """The real path, without symlinks, so that what it names cannot be moved by changing one."""
-    real = Path(os.path.realpath(path))
-    # The same words for absent and foreign ones: a caller must not learn what else lies on the disk.
-    if not _is_beneath(real, [Path(os.path.realpath(root)) for root in volume.allowed_roots]):
-        raise WorkspaceUnusable(f"{path} is not in a folder that CORRAL_ALLOWED_FOLDERS of the worker names.")
-    if real.is_relative_to(volume.root) or volume.root.is_relative_to(real):
-        raise WorkspaceUnusable(f"{path} would show the workspaces of other sessions.")
-    if not os.path.isdir(real):  # noqa: PTH112 - False, where Path.is_dir raises, for what may not be looked at
-        raise WorkspaceUnusable(f"{path} is not a folder on the worker.")
-    if not os.access(real, os.R_OK | os.W_OK | os.X_OK):
-        raise WorkspaceUnusable(f"{path} cannot be read and written by the worker.")
-    return real

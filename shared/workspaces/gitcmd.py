@@ -47,6 +47,8 @@ _REASONS: Final[Sequence[tuple[str, str]]] = (
         r"authentication failed|could not read (username|password)|permission denied \(|error: 40[13]|askpass",
         "the server refuses access; the operator sets credentials with CORRAL_GIT_TOKENS or CORRAL_GIT_SSH_KEY",
     ),
+    (r"non-fast-forward|fetch first|\[rejected\]", "the branch on the server has other commits"),
+    (r"\[remote rejected\]", "the server does not let the branch be pushed"),
     (r"host key verification failed", "the server's ssh key is not in the file that CORRAL_GIT_KNOWN_HOSTS names"),
     (r"error: 30\d|unable to update url base", "the server has it at another address; use that (often with .git)"),
     (r"repository .* not found|error: 404|does not appear to be a git", "there is no such repository to be seen"),
@@ -107,7 +109,7 @@ def run(
     Raises:
         GitFailed: git is not installed, or the command failed; NotARepository, GitTimedOut are among these.
     """
-    return _run(_spec(args, cwd, reach), args[0], bounds, watch)
+    return _run(_spec(args, cwd, reach), _doing(args), bounds, watch)
 
 
 def run_in(
@@ -115,19 +117,20 @@ def run_in(
 ) -> Answer:
     """Run `git <args>` in a workspace an agent can write, behind `walls` and without a network. Blocks: for threads.
 
-    A repository above the workspace is not seen. Callers that diff add `--no-ext-diff --no-textconv`.
+    A repository above the workspace is not seen; that of a worktree is open to it. Callers that diff add
+    `--no-ext-diff --no-textconv`.
 
     Raises:
         GitFailed: as for `run`.
     """
-    spec = walls.enclose(_spec(args, place.root, NOTHING), place, network=False, openings=openings)
-    return _run(spec, args[0], bounds, None)
+    spec = walls.enclose(_spec(args, place.root, NOTHING), place, network=False, openings=(*place.openings, *openings))
+    return _run(spec, _doing(args), bounds, None)
 
 
 def _spec(args: Sequence[str], cwd: Path, reach: Reach) -> SpawnSpec:
     program = shutil.which("git")
     if program is None:
-        raise GitFailed(args[0], "it is not installed on the worker")
+        raise GitFailed(_doing(args), "it is not installed on the worker")
     config = [part for pair in (*_CONFIG, *reach.config) for part in ("-c", pair)]
     env = {
         "PATH": f"{Path(program).parent}:/usr/local/bin:/usr/bin:/bin",
@@ -146,6 +149,11 @@ def _spec(args: Sequence[str], cwd: Path, reach: Reach) -> SpawnSpec:
         **reach.env,
     }
     return SpawnSpec(argv=[program, "--no-pager", *config, *args], env=env, cwd=str(cwd))
+
+
+def _doing(args: Sequence[str]) -> str:
+    """The command among its arguments, behind `-c key=value`."""
+    return next((arg for before, arg in zip(("", *args), args, strict=False) if "-c" not in {before, arg}), "run")
 
 
 def _run(spec: SpawnSpec, doing: str, bounds: Bounds, watch: Callable[[], None] | None) -> Answer:

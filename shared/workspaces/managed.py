@@ -48,13 +48,8 @@ def make(session: SessionId, volume: Volume, fill: Callable[[Path], None]) -> Pl
     Raises:
         WorkspaceUnusable: the volume cannot be written; nothing of a new workspace is left.
     """
-    known = place(session, volume)
+    known = prepare(session, volume)
     try:
-        for folder in (known.root.parent.parent, known.root.parent, known.home):
-            _make(folder)
-        known.home.chmod(0o700)
-        if known.root.is_symlink():
-            raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
         if not known.root.exists():
             with _fresh(known.root.parent) as fresh:
                 fill(fresh / "workspace")
@@ -62,6 +57,24 @@ def make(session: SessionId, volume: Volume, fill: Callable[[Path], None]) -> Pl
                 (fresh / "workspace").rename(known.root)
     except OSError as trouble:
         raise WorkspaceUnusable(f"the worker's volume cannot be written ({trouble.strerror}).") from trouble
+    return known
+
+
+def prepare(session: SessionId, volume: Volume) -> Place:
+    """Its home, made where it is not there, and where its workspace is to be.
+
+    Raises:
+        WorkspaceUnusable: the volume cannot be written.
+    """
+    known = place(session, volume)
+    try:
+        for folder in (known.root.parent.parent, known.root.parent, known.home):
+            _make(folder)
+        known.home.chmod(0o700)
+    except OSError as trouble:
+        raise WorkspaceUnusable(f"the worker's volume cannot be written ({trouble.strerror}).") from trouble
+    if known.root.is_symlink():
+        raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
     return known
 
 

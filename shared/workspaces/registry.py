@@ -8,8 +8,9 @@ from shared.domain.errors import UnknownWorkspaceKind
 from shared.workspaces.folder import Folder
 from shared.workspaces.git import Git
 from shared.workspaces.kind import Kind
+from shared.workspaces.worktree import Worktree
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Folder(), Git())}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Folder(), Git(), Worktree())}
 
 
 def find(name: str) -> Kind:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,10 +14,17 @@ from urllib.parse import urlencode
 import requests
 
 from shared.domain.clock import from_text
-from shared.domain.errors import CorralError, FilesAway, InvalidField, NotFound, WorkspaceUnusable
+from shared.domain.errors import CorralError, FilesAway, InvalidField, NotFound, Unsupported, WorkspaceUnusable
 from shared.domain.errors_files import FileThere, FolderNotEmpty, VolumeFull, WorkspaceFull
-from shared.domain.errors_git import GitFailed, GitTimedOut, NotARepository
+from shared.domain.errors_git import (
+    GitFailed,
+    GitTimedOut,
+    NotARepository,
+    NothingToPropose,
+    PullRequestRefused,
+)
 from shared.domain.ids import SessionId
+from shared.domain.pulls import Proposal, PullRequest
 from shared.workspaces import gitviews, signed
 from shared.workspaces.gitviews import Change, Commit, Diff, Status
 from shared.workspaces.opener import MAX_ENTRIES, MAX_READ_BYTES, Chunk, Entry, Listing
@@ -31,11 +40,17 @@ WRITE_S = 120.0
 """For the answer once a file was sent: it is told as written when it is on the disk, which may be slow."""
 GIT_S = 4 * gitviews.TIMEOUT_S
 """For git's answer: a diff asks it three times, and may wait for its turn."""
+PULL_S = 900.0
+"""For a pull request: a commit, a look at the server, a push, each within CORRAL_GIT_TIMEOUT_S."""
 _PIECE = 256 * 1024
 _TOLD_ON: Mapping[str, Callable[..., CorralError]] = {
     kind.code: kind
-    for kind in (NotFound, InvalidField, FileThere, FolderNotEmpty, WorkspaceFull, VolumeFull, GitFailed)
+    for kind in (
+        *(NotFound, InvalidField, FileThere, FolderNotEmpty, WorkspaceFull, VolumeFull),
+        *(GitFailed, NothingToPropose, PullRequestRefused),
+    )
 } | {
+    Unsupported.code: lambda problem: Unsupported(problem, problem=problem),
     NotARepository.code: lambda doing, problem: NotARepository(doing),  # noqa: ARG005 - made of its facts
     GitTimedOut.code: lambda doing, problem: GitTimedOut(doing, gitviews.TIMEOUT_S),  # noqa: ARG005
 }
@@ -162,6 +177,19 @@ class RemoteFiles:
         """As `gitviews.log`, on the worker at `address`; raises as `diff`."""
         told = self._git(address, session, "log", limit=limit, skip=skip)
         return tuple(Commit(**{**one, "parents": tuple(one["parents"])}) for one in told["commits"])
+
+    def propose(self, address: str, session: SessionId, proposal: Proposal) -> PullRequest:
+        """Open a pull request with the workspace's work, through the worker at `address`. Safe to repeat.
+
+        Raises:
+            Unsupported, InvalidField: the workspace, or the proposal, does not allow it.
+            NothingToPropose, GitFailed, PullRequestRefused: there is none.
+            NotFound, FilesAway: as for `listing`.
+        """
+        body = json.dumps(dataclasses.asdict(proposal)).encode()
+        query = urlencode({"session": session, "sha256": hashlib.sha256(body).hexdigest()})
+        told = _json(self._send("POST", address, f"/pull-request?{query}", iter([body]), timeout_s=PULL_S))
+        return PullRequest(**told)
 
     def remove(self, address: str, session: SessionId) -> None:
         """Remove the workspace of an ended session from the disk of the worker at `address`. Idempotent.

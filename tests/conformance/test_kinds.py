@@ -14,7 +14,7 @@ from shared.workspaces.registry import KINDS, find
 from shared.workspaces.volume import open_volume
 
 # What each kind is asked for here: the least a caller may write. None: the URL of a server of the test.
-LEAST = {"folder": {}, "git": {"url": None}}
+LEAST = {"folder": {}, "git": {"url": None}, "worktree": {"url": None}}
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,12 @@ ROOMS = {
         "signed",
         "remote",
         "registry",
+        "cloning",
+        "existing",
         "gitreach",
+        "github",
         "managed",
+        "pulls",
         "mirrors",
     },
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shared.domain.errors import Conflict
 from shared.domain.ids import SessionId
+from shared.domain.json import JsonObject
 from shared.domain.session import SessionSpec, SessionStatus
 from shared.store import heads, sessions
 from shared.store.database import Database
@@ -29,6 +30,12 @@ class Places:
         known = self._known(session)
         kind = None if known is None else self.kinds.get(known[1].workspace_kind)
         return None if known is None or kind is None else kind.find(session, known[1].workspace, self.volume)
+
+    def work(self, session: SessionId) -> tuple[Place, JsonObject] | None:
+        """The same with the spec it was made by."""
+        known = self._known(session)
+        place = self.find(session)
+        return None if known is None or place is None else (place, known[1].workspace)
 
     def remove(self, session: SessionId) -> None:
         """Remove the workspace of an ended session; a living one's is removed by its host. Idempotent.
