@@ -39,6 +39,7 @@ from shared.workspaces.remote import RemoteFiles
 from shared.workspaces.volume import open_volume
 from workers import steps
 from workers.host import environment, files
+from workers.host.egress.policy import Policy, troubles
 from workers.host.host import Host
 from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
@@ -328,11 +329,19 @@ class WorkerProcess:
             allow_bypass=worker.allow_bypass,
             attach_folders=tuple(Path(folder).expanduser() for folder in worker.attach_folders),
             prices=self._settings.usage.prices,
+            egress=self._policy(),
         )
+
+    def _policy(self) -> Policy | None:
+        egress, walls = self._settings.egress, self._who.volume.walls
+        is_held = egress.mode == "listed" and walls.cuts_network
+        return Policy.read(egress.domains, egress.networks, self._settings.child_env) if is_held else None
 
     def _readiness(self) -> files.Readiness:
         missing = [] if self._started.done() and not self._started.exception() else ["host"]
         warnings = ["draining"] if self._is_draining else []
+        if self._settings.egress.mode == "listed":
+            warnings += troubles(self._who.volume.walls, self._settings.child_env)
         if self._beat is not None and self._beat.age_s >= self._settings.times.freeze_s:
             warnings.append("The database has taken no beat for a while: agents are frozen.")
         return files.Readiness(missing=missing, warnings=warnings)
@@ -350,6 +359,7 @@ def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell
         queue_limit=named.queue,
         allow_bypass=settings.worker.allow_bypass,
         finds_transcripts=bool(settings.worker.attach_folders),
+        holds_domains=settings.egress.mode == "listed",
         agents={name: driver.abilities for name, driver in DRIVERS.items()},
         kinds=kinds.KINDS,
         files=RemoteFiles(signed.key_of(str(settings.core.secret_key))),

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from shared.domain import parsing
+from shared.domain import addresses, parsing
 from shared.domain.addresses import AddressRules
+from shared.domain.domains import AllowList
 from shared.domain.prices import PriceTable
 from shared.settings.entry import Secret, SettingError
-from shared.settings.groups import Api, Core, Delivery, Limits, Mcp, Times, Usage, Worker
+from shared.settings.groups import Api, Core, Delivery, Egress, Limits, Mcp, Times, Usage, Worker
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ class Settings:
     api: Api
     mcp: Mcp
     worker: Worker
+    egress: Egress
     limits: Limits
     times: Times
     delivery: Delivery
@@ -51,6 +53,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "api": Api,
     "mcp": Mcp,
     "worker": Worker,
+    "egress": Egress,
     "limits": Limits,
     "times": Times,
     "delivery": Delivery,
@@ -112,8 +115,13 @@ def _check(settings: Settings) -> None:
         raise SettingError("CORRAL_LINE_LIMIT: one line cannot be longer than all together, CORRAL_LINE_TOTAL.")
     try:
         AddressRules.read(settings.delivery.allow, settings.delivery.ports)
+        addresses.networks(settings.egress.networks, "CORRAL_EGRESS_NETWORKS")
     except ValueError as problem:
         raise SettingError(f"{problem}.") from problem
+    try:
+        AllowList.read(settings.egress.domains)
+    except ValueError as problem:
+        raise SettingError(f"CORRAL_ALLOWED_DOMAINS: {problem}.") from problem
 
 
 def _by_agent(environ: Mapping[str, str], what: str) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +20,9 @@ from shared.store import transcripts
 from shared.workspaces.kind import Kind, Place, SpawnSpec
 from workers.host import environment, regular
 from workers.host.agent import Started
+from workers.host.agent_process import Process
+from workers.host.egress.gate import Gate
+from workers.host.egress.outlet import Outlet
 from workers.host.locate import command_of
 from workers.host.orphans import kill_marked
 from workers.host.world import Keeper, Threads, World
@@ -53,6 +58,8 @@ class Plan:
     cost_left_usd: float | None
     clear_leftovers: bool
     """Another host had the session before: whatever of it still runs on this machine is killed first."""
+    gate: Gate | None = None
+    """Decides where the agent may go; None: wherever the machine may."""
 
 
 async def start(world: World, threads: Threads, keeper: Keeper, plan: Plan) -> Started:
@@ -96,8 +103,26 @@ async def _start(world: World, threads: Threads, keeper: Keeper, plan: Plan) -> 
     launch = driver.launch(options)
     await threads.disk(_prepare_home, place.home, launch)
     env = _environment(world, session, place, launch)
-    process = await keeper.spawn(session.id, SpawnSpec(argv=launch.argv, env=env, cwd=str(place.root)))
-    return Started(process, driver.dialogue(options), launch, options)
+    spec = SpawnSpec(argv=launch.argv, env=env, cwd=str(place.root))
+    process, outlet = await _spawn(world, threads, keeper, plan, (spec, place))
+    return Started(process, driver.dialogue(options), launch, options, outlet)
+
+
+async def _spawn(
+    world: World, threads: Threads, keeper: Keeper, plan: Plan, inside: tuple[SpawnSpec, Place]
+) -> tuple[Process, AbstractAsyncContextManager[None]]:
+    session, walls, (spec, place) = plan.session, world.volume.walls, inside
+    if plan.gate is None:
+        if session.spec.allowed_domains:
+            raise StartFailed("no wall of this worker holds an agent to its allowed_domains.")
+        return await keeper.spawn(session.id, walls.enclose(spec, place, network=True)), contextlib.nullcontext()
+    outlet = await threads.disk(Outlet.open, plan.gate, world.dialer)
+    try:
+        spec = walls.enclose(outlet.through(spec), place, network=False, openings=[outlet.folder])
+        return await keeper.spawn(session.id, spec), outlet.serving()
+    except BaseException:
+        outlet.close()
+        raise
 
 
 def _driver(world: World, session: Session) -> Driver:

@@ -1,0 +1,77 @@
+"""What the operator lets agents of this worker reach, whoever's they are."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from shared.domain.addresses import Network, networks
+from shared.domain.domains import AllowList
+from shared.workspaces.kind import Walls
+from workers.host.egress.request import Authority
+
+_PORTS: Final = {"http": 80, "https": 443}
+_PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Egress by list, as settings say it."""
+
+    listed: AllowList = field(default_factory=AllowList)
+    networks: Sequence[Network] = ()
+    """Networks that listed names may lead to although they are not public."""
+    named: frozenset[Authority] = frozenset()
+    """Where the operator's own `*_BASE_URL` lead: the operator's word, so they may lead anywhere."""
+
+    @classmethod
+    def read(cls, listed: Sequence[str], allowed: Sequence[str], child_env: Mapping[str, str]) -> Self:
+        """As settings say it: domains, CIDRs, and what is in `CHILD_ENV_*`.
+
+        Raises:
+            ValueError: a domain or a CIDR cannot be read.
+        """
+        nets = networks(allowed, "CORRAL_EGRESS_NETWORKS")
+        return cls(AllowList.read(listed), nets, _named_by(child_env))
+
+    @property
+    def doors(self) -> Sequence[Authority]:
+        """Those of `named` on this machine's loopback: an agent finds them at the same port of its own loopback."""
+        return sorted((one for one in self.named if is_loopback(one.host)), key=lambda one: (one.port, one.host))
+
+
+def troubles(walls: Walls, child_env: Mapping[str, str]) -> list[str]:
+    """What an operator should know who wants agents held to lists, in sentences."""
+    if not walls.cuts_network:
+        return ["No wall here cuts the network: agents reach all that this machine does, whatever lists say."]
+    if any(name.lower() in _PROXIES for name in child_env):
+        return ["CHILD_ENV_ names a proxy, and agents held to lists go out without it: see docs/egress.md."]
+    return []
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this names the very machine it is said on."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _named_by(child_env: Mapping[str, str]) -> frozenset[Authority]:
+    # What is no URL leads nowhere.
+    urls = (value for name, value in child_env.items() if name.endswith("_BASE_URL"))
+    return frozenset(found for url in urls if (found := _authority(url)) is not None)
+
+
+def _authority(url: str) -> Authority | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if not parts.hostname or port is None:
+        return None
+    return Authority(parts.hostname.lower(), port)
