@@ -44,7 +44,7 @@ test-agents: setup-agents ## Run the real agents against a scripted model server
 	$(PY) -m pytest -n $(JOBS) --dist loadfile tests/agents $(ARGS)
 
 .PHONY: test-mcp
-test-mcp: setup-mcp ## Run the conformance suite of MCP against a running API
+test-mcp: setup-mcp ## Run MCP's conformance suite and Inspector against a running API
 	$(PY) -m pytest tests/mcp $(ARGS)
 
 .PHONY: chaos

@@ -26,7 +26,7 @@ from api.problems import MEDIA_TYPE
 from api.ratelimit import Limiter
 from api.schemas.fields import NoQuery, shown_as
 from api.schemas.problem import Problem as ProblemSchema
-from api.wire import AGAIN, WAIT_HEADER, Waiting, scope_of
+from api.wire import AGAIN, UPLOAD, WAIT_HEADER, Upload, Waiting, scope_of
 from shared.domain.errors import InvalidField, NotFound, Unauthenticated
 from shared.domain.external import TOKEN_PREFIX, Reporter
 from shared.domain.ids import KeyId, TenantId, is_id
@@ -86,6 +86,7 @@ class Call:
     """Of a page: the fields of its form."""
     address: str = ""
     """Where the request came from, as far as it can be told."""
+    upload: Upload | None = None
     _reporter: Reporter | None = None
     _key: str | None = None
     _route: str = ""
@@ -163,11 +164,13 @@ class Route:
     """Request headers of this route, with what they mean."""
     is_page: bool = False
     """Whether people meet it: it answers with HTML and takes a form."""
+    takes_file: bool = False
+    """Whether its body is a file of any kind, which the shell gathers."""
 
     @property
     def is_repeatable(self) -> bool:
         """Whether an `Idempotency-Key` is taken."""
-        return self.method == "POST" and not self.is_page
+        return (self.method == "POST" and not self.is_page) or self.takes_file
 
 
 class StrictParser(FlaskParser):
@@ -321,14 +324,13 @@ def _named(view: functools.partial[flask.Response], handler: Handler) -> Callabl
 
 def _answer(route: Route, handler: Handler, given: dict[str, Any]) -> flask.Response:
     query, body = given.pop("query", {}), given.pop("body", {})
-    call = Call(
-        edge(), flask.g.get("caller", NOBODY), given, query, body, _headers(), _reporter=flask.g.get("reporter")
-    )
+    who, upload = flask.g.get("caller", NOBODY), scope_of(flask.request.environ).get(UPLOAD)
+    call = Call(edge(), who, given, query, body, _headers(), upload=upload, _reporter=flask.g.get("reporter"))
     if route.is_page:
         form = flask.request.form.to_dict(flat=False)
         call = replace(call, form=form, address=flask.request.remote_addr or "")
     if route.is_repeatable and (key := _idempotency_key()) is not None:
-        digest = hashlib.sha256(flask.request.get_data()).hexdigest()
+        digest = upload.sha256 if upload else hashlib.sha256(flask.request.get_data()).hexdigest()
         call = replace(call, _key=key, _route=f"{route.method} {flask.request.path}"[:500], _body_hash=digest)
     try:
         reply = handler(call)
@@ -368,6 +370,8 @@ def _extras(route: Route, operation: str) -> dict[str, Any]:
     extras: dict[str, Any] = {"operationId": operation, "x-headers": parameters}
     if route.is_page and route.method == "POST":
         extras["requestBody"] = {"content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}}}
+    if route.takes_file:
+        extras["requestBody"] = {"content": {"application/octet-stream": {}}, "description": "The file's bytes."}
     if route.by_token:
         extras["security"] = [{"hook": []}, *([] if route.scope is None else [{"bearer": []}, {"key": []}])]
     elif route.scope is None:

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 from api.app import make_app
+from api.archives import Archives
 from api.exchange import (
     App,
     BodyTooLarge,
@@ -38,6 +39,7 @@ from api.mcp.options import DoorOptions
 from api.problems import from_status
 from api.routes import Edge
 from api.stream import MEDIA_TYPE, Streams
+from api.uploads import Uploads
 from api.waiting import Waiter, wait_s_of
 from api.wire import REQUEST_ID, REQUEST_ID_HEADER, TRANSPORT, request_id
 from shared.domain.external import TOKEN_PREFIX
@@ -57,6 +59,8 @@ class ShellOptions:
     body_limit: int = 1024 * 1024
     hook_body_limit: int = 10 * 1024 * 1024
     """The same for reports of external agents, which carry whole results of tools."""
+    file_limit: int = 100 * 1024 * 1024
+    """The same for files that are written."""
     body_s: float = 60.0
     sse_limit: int = 1000
     sse_heartbeat_s: float = 15.0
@@ -87,12 +91,15 @@ class Shell:
             heartbeat_s=options.sse_heartbeat_s,
             stall_s=options.stall_s,
         )
+        self._uploads = Uploads(edge, self._flask, limit=options.file_limit)
         self._mcp = None if options.mcp is None else Door(edge, self._feed, self._closing, options.mcp)
         self._starlette = Starlette(
             routes=[
                 # Answered on the loop: liveness must not depend on a free thread.
                 Route("/healthz", _healthz, methods=["GET"]),
                 Route("/v1/sessions/{session_id}/events", _Endpoint(self._events)),
+                Route("/v1/sessions/{session_id}/files/{path:path}", _Endpoint(self._file)),
+                Route("/v1/sessions/{session_id}/archive", _Endpoint(Archives(self._flask).serve), methods=["GET"]),
                 *_mcp_routes(self._mcp),
                 Mount("/", _Endpoint(self._hand_on)),
             ],
@@ -121,6 +128,9 @@ class Shell:
             await self._streams.serve(scope, receive, send)
         else:
             await self._hand_on(scope, receive, send)
+
+    async def _file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._uploads.serve if scope["method"] == "PUT" else self._hand_on)(scope, receive, send)
 
     async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = self._body_limit(scope)

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from shared.domain.event import EventType
 
@@ -36,6 +36,11 @@ TRANSPORT = "corral.transport"
 
 GUEST = "corral.guest"
 """Key of the ASGI scope with who asks, where a door of the shell has let them in."""
+
+UPLOAD = "corral.upload"
+"""Key of the ASGI scope with the `Upload` the shell has taken in."""
+FETCH_HEADER = "Corral-Fetch"
+"""Between Flask and the shell only: JSON, a list of `[url, headers]` any of which gives the answer's body."""
 
 UNTIL_DONE = "open"
 """The state of what a caller waits to be over, whatever other states it passes."""
@@ -72,6 +77,15 @@ class Waiting:
     def header(self) -> str:
         """The marker's text."""
         return f"{self.session} {self.state} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that is to become a file, gathered by the shell."""
+
+    file: IO[bytes]
+    size_bytes: int
+    sha256: str
 
 
 def read_waiting(text: str) -> Waiting:

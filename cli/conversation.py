@@ -78,7 +78,8 @@ def _body(prompt: str, wishes: Mapping[str, str | None]) -> dict[str, Any]:
     if wishes.get("model"):
         body["model"] = wishes["model"]
     if wishes.get("workspace"):
-        body["workspace"] = {"kind": "folder", "path": wishes["workspace"]}
+        # Whoever sits at the terminal knows what else works in the folder.
+        body["workspace"] = {"kind": "folder", "path": wishes["workspace"], "shared": True}
     return body
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,15 +36,17 @@ from shared.workspaces import registry as kinds
 from shared.workspaces import signed
 from shared.workspaces.kind import Volume
 from shared.workspaces.remote import RemoteFiles
+from shared.workspaces.room import Bounds
 from shared.workspaces.volume import open_volume
 from workers import steps
 from workers.host import environment, files
-from workers.host.egress.policy import Policy, troubles
+from workers.host.egress.policy import held, troubles
 from workers.host.host import Host
 from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
 from workers.host.places import Places
 from workers.host.processes import Warden
+from workers.host.streams import Rules
 from workers.host.world import World
 from workers.maintenance import namesakes
 from workers.maintenance.batches import BatchRunner, HeardPublisher
@@ -175,6 +177,7 @@ class WorkerProcess:
                 remove=places.remove,
                 readiness=self._readiness,
                 metrics=prometheus_client.generate_latest,
+                rules=self._rules(),
             )
             port = await stack.enter_async_context(
                 files.serving(app, host=worker.internal_host, port=worker.internal_port)
@@ -329,19 +332,17 @@ class WorkerProcess:
             allow_bypass=worker.allow_bypass,
             attach_folders=tuple(Path(folder).expanduser() for folder in worker.attach_folders),
             prices=self._settings.usage.prices,
-            egress=self._policy(),
+            egress=held(self._settings.egress, self._settings.child_env, self._who.volume.walls),
         )
 
-    def _policy(self) -> Policy | None:
-        egress, walls = self._settings.egress, self._who.volume.walls
-        is_held = egress.mode == "listed" and walls.cuts_network
-        return Policy.read(egress.domains, egress.networks, self._settings.child_env) if is_held else None
+    def _rules(self) -> Rules:
+        named = self._settings.files
+        return Rules(Bounds(named.disk_free, named.workspace_bytes), named.archive_limit, self._who.volume.walls)
 
     def _readiness(self) -> files.Readiness:
         missing = [] if self._started.done() and not self._started.exception() else ["host"]
         warnings = ["draining"] if self._is_draining else []
-        if self._settings.egress.mode == "listed":
-            warnings += troubles(self._who.volume.walls, self._settings.child_env)
+        warnings += troubles(self._settings.egress, self._settings.child_env, self._who.volume.walls)
         if self._beat is not None and self._beat.age_s >= self._settings.times.freeze_s:
             warnings.append("The database has taken no beat for a while: agents are frozen.")
         return files.Readiness(missing=missing, warnings=warnings)
@@ -359,7 +360,7 @@ def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell
         queue_limit=named.queue,
         allow_bypass=settings.worker.allow_bypass,
         finds_transcripts=bool(settings.worker.attach_folders),
-        holds_domains=settings.egress.mode == "listed",
+        holds_domains=settings.egress.is_listed,
         agents={name: driver.abilities for name, driver in DRIVERS.items()},
         kinds=kinds.KINDS,
         files=RemoteFiles(signed.key_of(str(settings.core.secret_key))),
@@ -376,6 +377,7 @@ def run(settings: Settings) -> int:
     root = Path(settings.worker.volume or "~/.corral/workspaces").expanduser()
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     volume = open_volume(root, [Path(folder).expanduser() for folder in settings.worker.allowed_folders])
+    volume = replace(volume, git=settings.git.rules())
     database = Database(settings.core.database_url)
     me = mint_incarnation()
     earlier = namesakes.silent(database, name, me, beat_s=settings.times.beat_s)

@@ -72,7 +72,8 @@ def start(asked: Asked, body: dict[str, Any]) -> Told:
     cwd = body.pop("cwd", None)
     body["agent"] = AGENT_NAMES.get(named, named)
     if cwd is not None:
-        body["workspace"] = {"kind": "folder", "path": cwd}
+        # Tools have no word for it, and their users start one session after the other in a folder.
+        body["workspace"] = {"kind": "folder", "path": cwd, "shared": True}
     loaded = CreateSession().load({**body, "source": Source.MCP.value})
     created = sessions.create(asked.context, asked.caller, wish_of(loaded))
     seen = created.seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from api.schemas.fields import Request, View, Whole, moment, shown
+from api.schemas.fields import Request, View, Whole, moment, shown, text
 from shared.workspaces.opener import MAX_DEPTH, MAX_ENTRIES, MAX_READ_BYTES
 
 
@@ -45,6 +45,29 @@ class FileQuery(FilesQuery):
         load_default=MAX_READ_BYTES,
         validate=validate.Range(1, MAX_READ_BYTES),
         metadata={"description": "File: most bytes of the answer."},
+    )
+
+
+class RemovalQuery(Request):
+    """How to remove."""
+
+    recursive = fields.Boolean(
+        load_default=False,
+        truthy={"true", "1"},
+        falsy={"false", "0"},
+        metadata={"description": "Folder: with all that is in it; otherwise only an empty one goes."},
+    )
+
+
+class ArchiveQuery(Request):
+    """What to pack."""
+
+    path = text("Folder to pack, relative to the workspace.", max_length=4096, load_default=".")
+    gzip = fields.Boolean(
+        load_default=False,
+        truthy={"true", "1"},
+        falsy={"false", "0"},
+        metadata={"description": "Compress it (`tar.gz`)."},
     )
 
 

@@ -1,4 +1,4 @@
-"""Which addresses a webhook or an agent may reach. Judged on the address dialled, never on the text of a URL.
+"""Which addresses a webhook, git or an agent may reach. Judged on the address dialled, never on the text of a URL.
 
 Nothing here resolves names or opens sockets: `workers/delivery/guard.py` and `workers/host/egress/dial.py` ask where
 they dial, operations ask early.
@@ -61,15 +61,25 @@ class AddressRules:
 
     allowed: tuple[Network, ...]
     ports: frozenset[int]
+    allow_setting: str = "CORRAL_WEBHOOK_ALLOW"
+    ports_setting: str = "CORRAL_WEBHOOK_PORTS"
 
     @classmethod
-    def read(cls, allow: Sequence[str], ports: Sequence[str]) -> Self:
+    def read(
+        cls,
+        allow: Sequence[str],
+        ports: Sequence[str],
+        *,
+        allow_setting: str = "CORRAL_WEBHOOK_ALLOW",
+        ports_setting: str = "CORRAL_WEBHOOK_PORTS",
+    ) -> Self:
         """The rules in settings.
 
         Raises:
             ValueError: a CIDR or a port cannot be read; the message names the setting and the value.
         """
-        return cls(networks(allow, "CORRAL_WEBHOOK_ALLOW"), frozenset(map(_port, ports)))
+        read_ports = frozenset(_port(text, ports_setting) for text in ports)
+        return cls(networks(allow, allow_setting), read_ports, allow_setting, ports_setting)
 
     def refusal(self, address: str, port: int) -> str | None:
         """Why `address`:`port` may not be reached, or None when it may. `address` is what a resolver gave."""
@@ -81,9 +91,9 @@ class AddressRules:
             return None
         if any(found in network for network in _DENIED):
             # Not the address itself: who may set a URL need not learn what names inside lead to.
-            return "it does not lead to a public address; the operator can allow networks with CORRAL_WEBHOOK_ALLOW"
+            return f"it does not lead to a public address; the operator can allow networks with {self.allow_setting}"
         if port not in self.ports:
-            return f"port {port} is not allowed; the operator can allow it with CORRAL_WEBHOOK_PORTS"
+            return f"port {port} is not allowed; the operator can allow it with {self.ports_setting}"
         return None
 
 
@@ -153,7 +163,7 @@ def _network(text: str, setting: str) -> Network:
         raise ValueError(f"{setting}: {text!r} is not a network such as 10.0.0.0/8 ({problem})") from problem
 
 
-def _port(text: str) -> int:
+def _port(text: str, setting: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise ValueError(f"CORRAL_WEBHOOK_PORTS: {text!r} is not a port (1 to 65535)")
+        raise ValueError(f"{setting}: {text!r} is not a port (1 to 65535)")
     return int(text)

@@ -43,6 +43,11 @@ def count_or_none(value: str) -> int:
     return _at_least(0, int(value))
 
 
+def maybe_count(value: str) -> int | None:
+    """A whole number, 1 or more; an empty text is None."""
+    return count(value) if value else None
+
+
 def _at_least(least: int, number: int) -> int:
     if number < least:
         msg = f"it must be at least {least}"

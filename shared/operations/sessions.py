@@ -28,7 +28,7 @@ from shared.domain.turn import Turn
 from shared.domain.usage import Totals
 from shared.domain.webhook import Endpoint
 from shared.domain.worker import lacking
-from shared.operations import callbacks, files, prompts
+from shared.operations import callbacks, files, folders, prompts
 from shared.operations.context import Context
 from shared.operations.endings import end_under_lock
 from shared.operations.fleet import readiness
@@ -101,6 +101,7 @@ def create(context: Context, caller: Caller, new: NewSession, *, once: Once[Crea
     Raises:
         UnknownAgent, UnknownWorkspaceKind, AgentNotReady, Unsupported, InvalidField: it cannot be as wished;
             nothing was made.
+        FolderInUse: another session works in its folder.
         BudgetExhausted: the tenant may not spend any more today, and there is a prompt.
     """
     spec = complete(context, new)
@@ -283,9 +284,11 @@ def make(act: Act, spec: SessionSpec, new: NewSession) -> Created:
 
     Raises:
         AgentNotReady: no worker has the agent's program.
+        FolderInUse: another session works in its folder.
     """
     context, caller = act.context, act.caller
     _check_ready(act, spec.agent)
+    folders.take(act, spec)
     session = mint_session()
     origin = _origin(new)
     sessions.create(

@@ -159,6 +159,18 @@ def carry_out(context: Context, caller: Caller, once: Once[Result] | None, effec
     return result
 
 
+def recall(context: Context, caller: Caller, once: Once[Result]) -> None:
+    """Return if nothing is known of the caller's key: for effects that lie outside of the store and come first.
+
+    Raises:
+        Replayed, IdempotencyMismatch, IdempotencyInFlight: as for `carry_out`.
+    """
+    with context.db.read() as connection:
+        reply = idempotency.find(connection, caller.tenant, once.route, once.key, once.body_hash)
+    if reply is not None:
+        raise Replayed(Answer.told_again(reply.status, context.sealer.open(reply.text)))
+
+
 def _begin(context: Context, caller: Caller, once: Once[Result], connection: Connection) -> None:
     reply = idempotency.begin(connection, caller.tenant, once.route, once.key, once.body_hash)
     if reply is not None:

@@ -187,33 +187,6 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Egress:
-    """Where agents may go. The API reads it as well: it refuses lists that no worker would hold."""
-
-    heading: ClassVar[str] = "Network of agents"
-    mode: str = setting(
-        "CORRAL_EGRESS",
-        "listed",
-        "`listed`: agents reach the domains of these lists alone, and humans are asked for others; held where walls "
-        "stand that cut the network. `open`: agents reach whatever the machine reaches.",
-        parsing.one_of("listed", "open"),
-    )
-    domains: tuple[str, ...] = setting(
-        "CORRAL_ALLOWED_DOMAINS",
-        (),
-        "Domains (comma separated) every agent may reach, beside those of its model and of its session: "
-        "`example.org`, `*.example.org` (all beneath), either with `:port`; without one 80 and 443.",
-        parsing.texts,
-    )
-    networks: tuple[str, ...] = setting(
-        "CORRAL_EGRESS_NETWORKS",
-        (),
-        "CIDRs (comma separated) that listed domains may lead to although they are not public.",
-        parsing.texts,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds a session has where its creator sets none."""
 

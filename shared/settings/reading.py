@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from shared.domain import addresses, parsing
+from shared.domain import parsing
 from shared.domain.addresses import AddressRules
-from shared.domain.domains import AllowList
 from shared.domain.prices import PriceTable
+from shared.settings.egress import Egress
 from shared.settings.entry import Secret, SettingError
-from shared.settings.groups import Api, Core, Delivery, Egress, Limits, Mcp, Times, Usage, Worker
+from shared.settings.files import Files
+from shared.settings.git import Git
+from shared.settings.groups import Api, Core, Delivery, Limits, Mcp, Times, Usage, Worker
 
 T = TypeVar("T")
 
@@ -35,6 +37,8 @@ class Settings:
     times: Times
     delivery: Delivery
     usage: Usage
+    files: Files
+    git: Git
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
     agent_models: Mapping[str, tuple[str, ...]]
@@ -58,6 +62,8 @@ GROUPS: Mapping[str, type[Any]] = {
     "times": Times,
     "delivery": Delivery,
     "usage": Usage,
+    "files": Files,
+    "git": Git,
 }
 
 
@@ -115,13 +121,10 @@ def _check(settings: Settings) -> None:
         raise SettingError("CORRAL_LINE_LIMIT: one line cannot be longer than all together, CORRAL_LINE_TOTAL.")
     try:
         AddressRules.read(settings.delivery.allow, settings.delivery.ports)
-        addresses.networks(settings.egress.networks, "CORRAL_EGRESS_NETWORKS")
+        settings.git.rules()
+        settings.egress.check()
     except ValueError as problem:
         raise SettingError(f"{problem}.") from problem
-    try:
-        AllowList.read(settings.egress.domains)
-    except ValueError as problem:
-        raise SettingError(f"CORRAL_ALLOWED_DOMAINS: {problem}.") from problem
 
 
 def _by_agent(environ: Mapping[str, str], what: str) -> dict[str, str]:

@@ -52,12 +52,25 @@ def begin(connection: Connection, tenant: TenantId, route: str, key: str, body_h
         if getattr(problem.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise IdempotencyInFlight from problem
         raise
+    found = find(connection, tenant, route, key, body_hash)
+    # None: retention removed it between the two statements.
+    if found is None:
+        raise IdempotencyInFlight
+    return found
+
+
+def find(connection: Connection, tenant: TenantId, route: str, key: str, body_hash: str) -> Reply | None:
+    """The reply of the request that had the key first; None: the key is free.
+
+    Raises:
+        IdempotencyMismatch: the key came with another body.
+        IdempotencyInFlight: the first request has not answered yet.
+    """
     stored = connection.execute(
         sa.select(idempotency.c.body_hash, idempotency.c.status, idempotency.c.reply).where(*_is(tenant, route, key))
     ).one_or_none()
-    # None: retention removed it between the two statements.
     if stored is None:
-        raise IdempotencyInFlight
+        return None
     if stored.body_hash != body_hash:
         raise IdempotencyMismatch
     if stored.status == _IN_FLIGHT:

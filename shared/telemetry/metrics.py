@@ -208,6 +208,18 @@ BATCH_ROUNDS = counter(
     "A failed round is made up by the next; if they go on failing, look for batches.failed in the log.",
     ("outcome",),
 )
+FILE_BYTES = counter(
+    "corral_file_bytes",
+    "Bytes of files and archives that went through this worker's internal HTTP, by direction: in, out.",
+    "Much of it slows agents on the same disk: see corral_requests by route for who asks.",
+    ("direction",),
+)
+FILE_REFUSALS = counter(
+    "corral_file_refusals",
+    "Requests for files that this worker refused, by code.",
+    "volume_full: make room on the disk. Many not_found or invalid_field: somebody tries paths.",
+    ("code",),
+)
 REPORTS = counter(
     "corral_reports",
     "Reports of external agents by agent, event and outcome: taken, repeated (sent before), refused.",

@@ -30,7 +30,8 @@ _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _RETRIES = 128
 """openat2 answers EAGAIN when something was renamed during its walk; a rename storm must not hold us for ever."""
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+"""Flags for opening a folder."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -77,9 +78,9 @@ def listing(root: Path, path: str, *, depth: int = 1, limit: int = MAX_ENTRIES) 
         NotFound: there is nothing, or it lies outside.
     """
     depth, limit = min(max(depth, 1), MAX_DEPTH), min(max(limit, 1), MAX_ENTRIES)
-    checked = _checked(path)
-    with _root(root) as top, _beneath(top, checked, _FOLDER) as folder:
-        found = list(islice(_walk(folder, "" if checked == "." else f"{checked}/", depth), limit + 1))
+    inside = checked(path)
+    with opened_root(root) as top, opened_folder(top, inside) as folder:
+        found = list(islice(_walk(folder, "" if inside == "." else f"{inside}/", depth), limit + 1))
     entries = sorted(found[:limit], key=lambda entry: entry.path)
     return Listing(tuple(entries), truncated=len(found) > limit)
 
@@ -91,9 +92,9 @@ def info(root: Path, path: str) -> Entry:
         InvalidField: `path` cannot be taken.
         NotFound: there is nothing, or it lies outside.
     """
-    checked = _checked(path)
-    with _root(root) as top, _beneath(top, checked, os.O_PATH | os.O_CLOEXEC) as file:
-        return _entry(checked, os.fstat(file))
+    inside = checked(path)
+    with opened_root(root) as top, _beneath(top, inside, os.O_PATH | os.O_CLOEXEC) as file:
+        return entry_of(inside, os.fstat(file))
 
 
 def read(root: Path, path: str, *, offset: int = 0, limit: int = MAX_READ_BYTES) -> Chunk:
@@ -103,19 +104,55 @@ def read(root: Path, path: str, *, offset: int = 0, limit: int = MAX_READ_BYTES)
         InvalidField: `path` cannot be taken, or is no regular file, or the file has a second name elsewhere.
         NotFound: there is nothing, or it lies outside.
     """
-    checked = _checked(path)
-    with _root(root) as top, _beneath(top, checked, _READ) as file:
+    inside = checked(path)
+    with opened_root(root) as top:
+        file, found = open_file(top, inside)
+    try:
+        data = _part(file, max(offset, 0), min(max(limit, 0), MAX_READ_BYTES))
+    finally:
+        os.close(file)
+    return Chunk(data, max(offset, 0), found.st_size, _moment(found))
+
+
+def open_file(folder: int, path: str) -> tuple[int, os.stat_result]:
+    """A descriptor of the regular file `path` beneath the open folder, and what it is. Close it.
+
+    What was opened is judged, never what a look before would have found: it could be another by then.
+
+    Raises:
+        InvalidField: it is no regular file, or has a second name elsewhere.
+        NotFound: there is nothing, or it lies outside.
+    """
+    file = _opened(folder, path, _READ)
+    try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise InvalidField("path", "is not a regular file")
         # A second name may be one outside: whoever may not read that file could link it into a workspace.
         if found.st_nlink != 1:
             raise InvalidField("path", "has several names (hard links), which are not read")
-        data = _part(file, max(offset, 0), min(max(limit, 0), MAX_READ_BYTES))
-    return Chunk(data, max(offset, 0), found.st_size, _moment(found))
+    except BaseException:
+        os.close(file)
+        raise
+    return file, found
 
 
-def _checked(path: str) -> str:
+def opened_folder(top: int, path: str) -> contextlib.AbstractContextManager[int]:
+    """A descriptor of the folder `path` beneath the open folder `top`.
+
+    Raises:
+        InvalidField: it is no folder.
+        NotFound: there is nothing, or it lies outside.
+    """
+    return _beneath(top, path, FOLDER)
+
+
+def checked(path: str) -> str:
+    """`path` as it is asked of the kernel: relative, without empty parts; "." is the root.
+
+    Raises:
+        InvalidField: it cannot be taken.
+    """
     try:
         raw = os.fsencode(path)
     except UnicodeEncodeError as trouble:
@@ -136,10 +173,15 @@ def _checked(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _root(root: Path) -> Iterator[int]:
+def opened_root(root: Path) -> Iterator[int]:
+    """A descriptor of the folder `root`.
+
+    Raises:
+        WorkspaceUnusable: it is gone, or a symlink stands on the way to it.
+    """
     try:
         # No symlink on the way either: an agent could put one in the place of its own workspace.
-        top = _open(-100, str(root), _FOLDER, _NO_SYMLINKS | _NO_MAGICLINKS)
+        top = _open(-100, str(root), FOLDER, _NO_SYMLINKS | _NO_MAGICLINKS)
     except OSError as trouble:
         raise WorkspaceUnusable("its folder cannot be opened; it may have been removed.") from trouble
     try:
@@ -150,10 +192,18 @@ def _root(root: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _beneath(top: int, path: str, flags: int) -> Iterator[int]:
+    file = _opened(top, path, flags)
     try:
-        file = _open(top, path, flags, _BENEATH | _NO_MAGICLINKS)
+        yield file
+    finally:
+        os.close(file)
+
+
+def _opened(top: int, path: str, flags: int) -> int:
+    try:
+        return _open(top, path, flags, _BENEATH | _NO_MAGICLINKS)
     except OSError as trouble:
-        if trouble.errno == errno.ENOTDIR and flags == _FOLDER:
+        if trouble.errno == errno.ENOTDIR and flags == FOLDER:
             raise InvalidField("path", "is not a folder") from trouble
         # ENXIO: a socket, or a named pipe nobody reads. Neither is a file one could read.
         if trouble.errno == errno.ENXIO:
@@ -161,10 +211,6 @@ def _beneath(top: int, path: str, flags: int) -> Iterator[int]:
         if trouble.errno in (errno.EACCES, errno.EPERM):
             raise InvalidField("path", "may not be read by the worker") from trouble
         raise NotFound("file", path.encode("utf-8", "backslashreplace").decode()) from trouble
-    try:
-        yield file
-    finally:
-        os.close(file)
 
 
 def _open(folder: int, path: str, flags: int, resolve: int) -> int:
@@ -189,11 +235,11 @@ def open_step_by_step(folder: int, path: str, flags: int) -> int:
     Raises:
         OSError: as open(2).
     """
-    here = os.open("/", _FOLDER) if path.startswith("/") else os.dup(folder)
+    here = os.open("/", FOLDER) if path.startswith("/") else os.dup(folder)
     names = [name for name in path.split("/") if name not in ("", ".")] or ["."]
     try:
         for name in names[:-1]:
-            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=here)
+            inner = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=here)
             os.close(here)
             here = inner
         opened = os.open(names[-1], flags | os.O_NOFOLLOW, dir_fd=here)
@@ -207,12 +253,12 @@ def _walk(folder: int, prefix: str, depth: int) -> Iterator[Entry]:
     with os.scandir(folder) as names:
         for name in names:
             with contextlib.suppress(OSError):
-                yield _entry(prefix + name.name, name.stat(follow_symlinks=False))
+                yield entry_of(prefix + name.name, name.stat(follow_symlinks=False))
                 if name.is_dir(follow_symlinks=False):
                     inner.append(name.name)
     for known in inner if depth > 1 else ():
         try:
-            below = os.open(known, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+            below = os.open(known, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
         except OSError:
             continue
         try:
@@ -230,7 +276,8 @@ def _part(file: int, offset: int, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _entry(path: str, found: os.stat_result) -> Entry:
+def entry_of(path: str, found: os.stat_result) -> Entry:
+    """How what stat(2) tells is shown."""
     kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symlink"}
     kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
     return Entry(path, kind, found.st_size if kind == "file" else 0, _moment(found))

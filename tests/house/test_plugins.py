@@ -12,7 +12,24 @@ from tests.house.tree import ROOT, Source, imported, rooms
 ROOMS = {
     "shared/agents": {"driver", "jsonlines", "jsonrpc", "notices", "registry"},
     "shared/connectors": {"connector", "registry"},
-    "shared/workspaces": {"kind", "local", "gitcmd", "copying", "volume", "opener", "signed", "remote", "registry"},
+    "shared/workspaces": {
+        "kind",
+        "local",
+        "gitcmd",
+        "copying",
+        "volume",
+        "opener",
+        "writer",
+        "archive",
+        "room",
+        "gitviews",
+        "signed",
+        "remote",
+        "registry",
+        "gitreach",
+        "managed",
+        "mirrors",
+    },
 }
 AGENT_ROOM = "shared/agents"
 

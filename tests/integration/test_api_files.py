@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import subprocess
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,3 +158,133 @@ def test_deleting_an_ended_session_removes_its_workspace(sqlite_api, session, vo
     assert answers == [202, 202]
     assert sqlite_api.http.get(f"/v1/sessions/{session}/files").status_code == 404
     assert not folder.exists()
+
+
+def log(api: Api, session: str) -> list[dict[str, object]]:
+    told = api.http.get(f"/v1/sessions/{session}/events", params={"types": "file_changed"}).json()["data"]
+    return [event["data"] for event in told]
+
+
+def test_a_file_is_written_replaced_and_removed_and_the_log_tells_it(sqlite_api, session, volume):
+    folder, path = volume.root / "sessions" / session / "workspace", f"/v1/sessions/{session}/files/new/deep/ünï.txt"
+
+    made = sqlite_api.http.put(path, content=b"one")
+    again = sqlite_api.http.put(path, content=b"three")
+    refused = sqlite_api.http.put(path, content=b"four", headers={"If-None-Match": "*"})
+
+    assert (made.status_code, again.status_code) == (201, 200)
+    assert (again.json()["path"], again.json()["size_bytes"]) == ("new/deep/ünï.txt", 5)
+    assert (refused.status_code, refused.json()["code"]) == (409, "file_exists")
+    assert sqlite_api.http.get(path).text == "three"
+    assert sqlite_api.http.delete(f"/v1/sessions/{session}/files/new").json()["code"] == "folder_not_empty"
+    assert sqlite_api.http.delete(path).json()["type"] == "file"
+    assert sqlite_api.http.delete(f"/v1/sessions/{session}/files/new", params={"recursive": "true"}).status_code == 200
+    assert sqlite_api.http.delete(path).status_code == 404
+    assert not (folder / "new").exists()
+    shown = [(data["change"], data["path"], data.get("size_bytes"), data["by"]) for data in log(sqlite_api, session)]
+    assert shown == [
+        ("created", "new/deep/ünï.txt", 3, "test"),
+        ("modified", "new/deep/ünï.txt", 5, "test"),
+        ("deleted", "new/deep/ünï.txt", None, "test"),
+        ("deleted", "new", None, "test"),
+    ]
+
+
+def test_the_same_upload_under_the_same_key_happens_once(sqlite_api, session, volume):
+    path, key = f"/v1/sessions/{session}/files/once.txt", {"Idempotency-Key": "k1"}
+    first = sqlite_api.http.put(path, content=b"first", headers=key)
+    (volume.root / "sessions" / session / "workspace/once.txt").write_text("changed since")
+
+    repeated = sqlite_api.http.put(path, content=b"first", headers=key)
+    other = sqlite_api.http.put(path, content=b"other", headers=key)
+
+    assert (first.status_code, repeated.status_code) == (201, 201)
+    assert repeated.headers["idempotent-replayed"] == "true"
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    assert sqlite_api.http.get(path).text == "changed since"
+    assert len(log(sqlite_api, session)) == 1
+
+
+@pytest.mark.parametrize("path", ["leak", "src", "../x", "%2e%2e/x", "src/../../x", "leak/x", "a%00b", "blob.bin/x"])
+def test_nothing_is_written_or_removed_through_a_symlink_or_outside(sqlite_api, session, path):
+    url = f"/v1/sessions/{session}/files/{path}"
+
+    answer = sqlite_api.http.put(url, content=b"x")
+
+    assert answer.status_code in {404, 422}, answer.text
+    assert log(sqlite_api, session) == []
+
+
+def test_who_may_only_read_uploads_nothing_and_a_file_too_large_is_refused(sqlite_url, valkey_url):
+    from shared.domain.tenant import Scope  # noqa: PLC0415
+    from tests.fixtures.api import api_running  # noqa: PLC0415
+
+    with api_running(sqlite_url, valkey_url, CORRAL_FILE_LIMIT="1000") as api:
+        session = api.create("hi")["id"]
+        path = f"/v1/sessions/{session}/files/x"
+
+        assert api.client(Scope.READ).put(path, content=b"x").status_code == 403
+        assert api.http.put(path, content=b"x", headers={"Authorization": "Bearer crl_no"}).status_code == 401
+        for content in (b"x" * 1001, iter([b"x" * 600, b"x" * 600])):
+            assert api.http.put(path, content=content).json()["code"] == "body_too_large"
+        # Nobody has opened its workspace yet.
+        assert api.http.put(path, content=b"x" * 1000).status_code == 404
+
+
+def test_an_ended_session_takes_files_and_its_log_stays_closed(sqlite_api, session):
+    with sqlite_api.edge.context.db.write() as connection:
+        heads.end(connection, SessionId(session), "terminated", None, clock.now())
+
+    assert sqlite_api.http.put(f"/v1/sessions/{session}/files/late", content=b"x").status_code == 201
+
+    assert log(sqlite_api, session) == []
+
+
+def test_a_workspace_comes_as_an_archive_without_what_leads_outside(sqlite_api, session, volume):
+    root = volume.root / "sessions" / session / "workspace"
+    (root / "big").write_bytes(bytes(range(256)) * 8192)
+    plain = sqlite_api.http.get(f"/v1/sessions/{session}/archive")
+    zipped = sqlite_api.http.get(f"/v1/sessions/{session}/archive", params={"gzip": "true", "path": "src"})
+    missing = sqlite_api.http.get(f"/v1/sessions/{session}/archive", params={"path": "none"})
+    outside = sqlite_api.http.get(f"/v1/sessions/{session}/archive", params={"path": "../home"})
+
+    with tarfile.open(fileobj=io.BytesIO(plain.content)) as tar:
+        assert {one.name for one in tar} == {
+            "src", "src/ünï code?.py", "blob.bin", "big", "page.html", "corral-left-out.txt",
+        }  # fmt: skip
+        assert tar.extractfile("big").read() == (root / "big").read_bytes()
+        assert tar.extractfile("corral-left-out.txt").read() == b"leak: a symlink that may lead outside\n"
+    with tarfile.open(fileobj=io.BytesIO(zipped.content), mode="r:gz") as tar:
+        assert tar.getnames() == ["ünï code?.py"]
+    assert plain.headers["content-disposition"] == f'attachment; filename="{session}.tar"'
+    assert "corral-fetch" not in plain.headers
+    assert (missing.status_code, outside.status_code) == (404, 422)
+    with sqlite_api.edge.context.db.write() as connection:
+        connection.execute(workers.update().values(address="127.0.0.1:1"))
+    assert sqlite_api.http.get(f"/v1/sessions/{session}/archive").json()["code"] == "files_away"
+
+
+def test_what_git_says_of_the_workspace(sqlite_api, session, volume):
+    path, root = f"/v1/sessions/{session}", volume.root / "sessions" / session / "workspace"
+    none = [sqlite_api.http.get(f"{path}/{what}") for what in ("diff", "git/status", "git/log")]
+    (root / "leak").unlink()
+    for args in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "First"]):
+        named = ["-c", "user.name=Ann", "-c", "user.email=ann@example.com", *args]
+        subprocess.run(["git", *named], cwd=root, check=True)
+    (root / "page.html").write_text("changed\n", encoding="utf-8")
+    (root / "new.txt").write_text("new\n", encoding="utf-8")
+
+    diff = sqlite_api.http.get(f"{path}/diff").json()
+    status = sqlite_api.http.get(f"{path}/git/status").json()
+    log = sqlite_api.http.get(f"{path}/git/log", params={"limit": 1}).json()["data"]
+
+    assert [(one.status_code, one.json()["code"]) for one in none] == [(422, "not_a_repository")] * 3
+    assert sqlite_api.http.get(f"{path}/diff", params={"base": "none"}).json()["code"] == "invalid_field"
+    assert "+changed" in diff["diff"]
+    assert "+new" in diff["diff"]
+    assert diff["base"] == status["head"] == log[0]["id"]
+    assert {(one["path"], one["status"]) for one in status["changes"]} == {
+        ("page.html", "modified"),
+        ("new.txt", "untracked"),
+    }
+    assert (log[0]["author"], log[0]["subject"], log[0]["parents"]) == ("Ann", "First", [])

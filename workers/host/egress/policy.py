@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from shared.domain.addresses import Network, networks
@@ -15,6 +15,25 @@ from workers.host.egress.request import Authority
 
 _PORTS: Final = {"http": 80, "https": 443}
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+
+
+class Lists(Protocol):
+    """The settings of egress."""
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether agents are to be held to lists."""
+        ...
+
+    @property
+    def domains(self) -> Sequence[str]:
+        """What every agent may reach."""
+        ...
+
+    @property
+    def networks(self) -> Sequence[str]:
+        """CIDRs that listed domains may lead to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +46,24 @@ class Policy:
     named: frozenset[Authority] = frozenset()
     """Where the operator's own `*_BASE_URL` lead: the operator's word, so they may lead anywhere."""
 
-    @classmethod
-    def read(cls, listed: Sequence[str], allowed: Sequence[str], child_env: Mapping[str, str]) -> Self:
-        """As settings say it: domains, CIDRs, and what is in `CHILD_ENV_*`.
-
-        Raises:
-            ValueError: a domain or a CIDR cannot be read.
-        """
-        nets = networks(allowed, "CORRAL_EGRESS_NETWORKS")
-        return cls(AllowList.read(listed), nets, _named_by(child_env))
-
     @property
     def doors(self) -> Sequence[Authority]:
         """Those of `named` on this machine's loopback: an agent finds them at the same port of its own loopback."""
         return sorted((one for one in self.named if is_loopback(one.host)), key=lambda one: (one.port, one.host))
 
 
-def troubles(walls: Walls, child_env: Mapping[str, str]) -> list[str]:
+def held(lists: Lists, child_env: Mapping[str, str], walls: Walls) -> Policy | None:
+    """What agents of this worker are held to; None where nothing holds them, or nothing is to."""
+    if not lists.is_listed or not walls.cuts_network:
+        return None
+    allowed = networks(lists.networks, "CORRAL_EGRESS_NETWORKS")
+    return Policy(AllowList.read(lists.domains), allowed, _named_by(child_env))
+
+
+def troubles(lists: Lists, child_env: Mapping[str, str], walls: Walls) -> list[str]:
     """What an operator should know who wants agents held to lists, in sentences."""
+    if not lists.is_listed:
+        return []
     if not walls.cuts_network:
         return ["No wall here cuts the network: agents reach all that this machine does, whatever lists say."]
     if any(name.lower() in _PROXIES for name in child_env):
