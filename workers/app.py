@@ -332,7 +332,7 @@ class WorkerProcess:
             allow_bypass=worker.allow_bypass,
             attach_folders=tuple(Path(folder).expanduser() for folder in worker.attach_folders),
             prices=self._settings.usage.prices,
-            egress=held(self._settings.egress, self._settings.child_env, self._who.volume.walls),
+            egress=held(self._settings, self._who.volume.walls),
         )
 
     def _rules(self) -> Rules:
@@ -342,7 +342,7 @@ class WorkerProcess:
     def _readiness(self) -> files.Readiness:
         missing = [] if self._started.done() and not self._started.exception() else ["host"]
         warnings = ["draining"] if self._is_draining else []
-        warnings += troubles(self._settings.egress, self._settings.child_env, self._who.volume.walls)
+        warnings += troubles(self._settings, self._who.volume.walls)
         if self._beat is not None and self._beat.age_s >= self._settings.times.freeze_s:
             warnings.append("The database has taken no beat for a while: agents are frozen.")
         return files.Readiness(missing=missing, warnings=warnings)

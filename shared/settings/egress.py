@@ -1,7 +1,5 @@
 """Settings of egress: which domains agents may reach."""
 
-
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -282,7 +282,7 @@ WAITS_OPEN = gauge(
 )
 EGRESS_DECISIONS = counter(
     "corral_egress_decisions",
-    "Requests of agents to reach something, by decision: listed, named (by the operator's CHILD_ENV_*_BASE_URL), "
+    "Requests of agents to reach something, by decision: listed, named (a base URL of the operator's), "
     "allowed or denied (by a human), unlisted, unanswered, no_name (an IP address), private, unreachable, malformed.",
     "Much unlisted: look for egress.decided in the log; what many sessions need belongs into CORRAL_ALLOWED_DOMAINS.",
     ("decision",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import sys
 from dataclasses import replace
 
@@ -11,42 +10,20 @@ import pytest
 
 from shared.domain.domains import AllowList
 from shared.domain.session import Limits, Mode
-from shared.workspaces.kind import SpawnSpec
-from tests.fixtures.egress import GOOD, names, serving
+from tests.fixtures.cut import NetworkCut
+from tests.fixtures.egress import GOOD, names, reaching, serving
 from tests.fixtures.hosts import Stage, hosting, play
 from workers.host.egress.policy import Policy
 from workers.host.egress.request import Authority
 
 pytestmark = pytest.mark.timeout(60)
 
-UP = """
-import fcntl, os, socket, struct, sys
-with socket.socket() as any:
-    fcntl.ioctl(any, 0x8914, struct.pack("16sH14x", b"lo", 0x41))  # SIOCSIFFLAGS: UP and RUNNING
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-
-
 DIRECT = 'import socket\\; socket.create_connection(("%s", %s), 5)'
-
-
-class NetworkCut:
-    """Walls that only cut the network: enough to see whether the proxy is the only way out."""
-
-    name = "unshare"
-    cuts_network = True
-
-    def enclose(self, spec, place, *, network, openings=()):
-        if network:
-            return spec
-        argv = ["unshare", "--user", "--map-root-user", "--net", "--", sys.executable, "-I", "-S", "-c", UP, *spec.argv]
-        return SpawnSpec(argv=argv, env=spec.env, cwd=spec.cwd)
 
 
 def held(policy: Policy, leading: dict[str, list[list[str]]]):
     """A world whose agents are held to `policy`, its volume's walls cutting the network."""
-    allowed = [ipaddress.ip_network(f"{GOOD}/32")]
-    return {"egress": replace(policy, networks=allowed), "resolve": names(leading), "walls": NetworkCut()}
+    return {"egress": replace(policy, networks=reaching(GOOD)), "resolve": names(leading), "walls": NetworkCut()}
 
 
 def test_a_blocked_domain_is_asked_for_and_opens_at_once_for_the_session(sqlite_url, tmp_path):

@@ -6,17 +6,16 @@ answers them is the worker: so nothing of this stays behind, neither a process n
 
 from __future__ import annotations
 
-import _socket  # Of `socket` itself only its enums would be new, and they take longer than all else here.
+import _socket  # `socket` itself adds only enums, and they take longer to load than Python. So does `typing`.
 import os
 import sys
-from typing import NoReturn
 
 WAIT_S = 20.0
 LOOPBACK = "127.0.0.1"
 FAILED = 126
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Become the agent, its environment naming the proxy."""
     path, ports, _, *argv = sys.argv[1:]
     try:
@@ -25,6 +24,7 @@ def main() -> NoReturn:
         hand_over(path, [proxy, *doors])
     except OSError as trouble:
         _fail(f"cannot reach the worker's proxy: {trouble.strerror or trouble}")
+        return
     for name, value in _variables(proxy.getsockname()[1]).items():
         os.putenv(name, value)
     try:
@@ -64,7 +64,7 @@ def _variables(port: int) -> dict[str, str]:
     return named | {name.lower(): value for name, value in named.items()}
 
 
-def _fail(problem: str) -> NoReturn:
+def _fail(problem: str) -> None:
     os.write(2, f"corral: {problem}\n".encode())
     os._exit(FAILED)
 

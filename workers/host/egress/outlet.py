@@ -27,6 +27,7 @@ from workers.host.egress.request import Authority
 log = structlog.get_logger(__name__)
 
 SOCKET: Final = "proxy"
+BRIDGE: Final = "bridge.py"
 PAUSE_S: Final = 0.1
 """After an accept that failed for want of descriptors."""
 
@@ -36,7 +37,7 @@ class Outlet:
 
     def __init__(self, gate: Gate, dialer: Dialer, folder: Path, channel: socket.socket) -> None:
         self.folder = folder
-        """Holds the socket the bridge finds; a folder of its own, so that walls can open it alone."""
+        """Holds the bridge and the socket it finds: all of Corral that walls must show to an agent."""
         self._channel = channel
         self._doors: Sequence[Authority] = tuple({one.port: one for one in gate.policy.doors}.values())
         self._proxy = Proxy(gate, dialer)
@@ -51,6 +52,7 @@ class Outlet:
         folder = Path(tempfile.mkdtemp(prefix="corral-egress-"))
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            shutil.copyfile(bridge.__file__, folder / BRIDGE)
             channel.setblocking(False)
             channel.bind(str(folder / SOCKET))
             channel.listen(1)
@@ -64,7 +66,7 @@ class Outlet:
         """The same process, begun by the bridge."""
         ports = ",".join(str(door.port) for door in self._doors)
         # Neither the agent's environment nor its folders may say what this Python loads.
-        begin = [sys.executable, "-I", "-S", bridge.__file__, str(self.folder / SOCKET), ports, "--"]
+        begin = [sys.executable, "-I", "-S", str(self.folder / BRIDGE), str(self.folder / SOCKET), ports, "--"]
         return SpawnSpec(argv=[*begin, *spec.argv], env=spec.env, cwd=spec.cwd)
 
     def close(self) -> None:

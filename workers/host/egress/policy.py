@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -14,7 +15,28 @@ from shared.workspaces.kind import Walls
 from workers.host.egress.request import Authority
 
 _PORTS: Final = {"http": 80, "https": 443}
+# ANTHROPIC_BASE_URL=…, base_url="…" of Codex, "baseURL": "…" of OpenCode.
+_BASE_URL: Final = re.compile(r"""base_?url["']?\s*[=:]\s*["']?(https?://[^\s"'\\]+)""", re.IGNORECASE)
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+
+
+class Said(Protocol):
+    """What an operator says that bears on it, as settings have it."""
+
+    @property
+    def egress(self) -> Lists:
+        """The lists."""
+        ...
+
+    @property
+    def child_env(self) -> Mapping[str, str]:
+        """`CHILD_ENV_*`."""
+        ...
+
+    @property
+    def agent_commands(self) -> Mapping[str, str]:
+        """How agents are started, where that is set."""
+        ...
 
 
 class Lists(Protocol):
@@ -44,7 +66,7 @@ class Policy:
     networks: Sequence[Network] = ()
     """Networks that listed names may lead to although they are not public."""
     named: frozenset[Authority] = frozenset()
-    """Where the operator's own `*_BASE_URL` lead: the operator's word, so they may lead anywhere."""
+    """Where base URLs lead that the operator gives agents: the operator's word, so they may lead anywhere."""
 
     @property
     def doors(self) -> Sequence[Authority]:
@@ -52,23 +74,31 @@ class Policy:
         return sorted((one for one in self.named if is_loopback(one.host)), key=lambda one: (one.port, one.host))
 
 
-def held(lists: Lists, child_env: Mapping[str, str], walls: Walls) -> Policy | None:
+def held(said: Said, walls: Walls) -> Policy | None:
     """What agents of this worker are held to; None where nothing holds them, or nothing is to."""
+    lists = said.egress
     if not lists.is_listed or not walls.cuts_network:
         return None
     allowed = networks(lists.networks, "CORRAL_EGRESS_NETWORKS")
-    return Policy(AllowList.read(lists.domains), allowed, _named_by(child_env))
+    return Policy(AllowList.read(lists.domains), allowed, named_by(said.child_env, said.agent_commands.values()))
 
 
-def troubles(lists: Lists, child_env: Mapping[str, str], walls: Walls) -> list[str]:
+def troubles(said: Said, walls: Walls) -> list[str]:
     """What an operator should know who wants agents held to lists, in sentences."""
-    if not lists.is_listed:
+    if not said.egress.is_listed:
         return []
     if not walls.cuts_network:
         return ["No wall here cuts the network: agents reach all that this machine does, whatever lists say."]
-    if any(name.lower() in _PROXIES for name in child_env):
+    if any(name.lower() in _PROXIES for name in said.child_env):
         return ["CHILD_ENV_ names a proxy, and agents held to lists go out without it: see docs/egress.md."]
     return []
+
+
+def named_by(child_env: Mapping[str, str], commands: Iterable[str]) -> frozenset[Authority]:
+    """Where the base URLs lead that an operator gives agents: in `CHILD_ENV_*`, or in how they are started."""
+    texts = [*(f"{name}={value}" for name, value in child_env.items()), *commands]
+    urls = (found[1] for text in texts for found in _BASE_URL.finditer(text))
+    return frozenset(found for url in urls if (found := _authority(url)) is not None)
 
 
 def is_loopback(host: str) -> bool:
@@ -77,12 +107,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _named_by(child_env: Mapping[str, str]) -> frozenset[Authority]:
-    # What is no URL leads nowhere.
-    urls = (value for name, value in child_env.items() if name.endswith("_BASE_URL"))
-    return frozenset(found for url in urls if (found := _authority(url)) is not None)
 
 
 def _authority(url: str) -> Authority | None:
