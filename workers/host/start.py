@@ -116,11 +116,13 @@ async def _spawn(
     if plan.gate is None:
         if session.spec.allowed_domains:
             raise StartFailed("no wall of this worker holds an agent to its allowed_domains.")
-        return await keeper.spawn(session.id, walls.enclose(spec, place, network=True)), contextlib.nullcontext()
+        walled = await threads.disk(walls.enclose, spec, place, network=True)
+        return await keeper.spawn(session.id, walled), contextlib.nullcontext()
     outlet = await threads.disk(Outlet.open, plan.gate, Dialer(plan.gate.policy.networks, world.resolve))
     try:
-        spec = walls.enclose(outlet.through(spec), place, network=False, openings=[outlet.folder])
-        return await keeper.spawn(session.id, spec), outlet.serving()
+        inner, openings = outlet.through(spec), [outlet.folder]
+        walled = await threads.disk(walls.enclose, inner, place, network=False, openings=openings)
+        return await keeper.spawn(session.id, walled), outlet.serving()
     except BaseException:
         outlet.close()
         raise
