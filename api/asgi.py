@@ -84,6 +84,7 @@ def opened(settings: Settings) -> Iterator[Edge]:
             queue_limit=settings.limits.queue,
             allow_bypass=settings.worker.allow_bypass,
             finds_transcripts=bool(settings.worker.attach_folders),
+            holds_domains=settings.egress.is_listed,
             agents={name: driver.abilities for name, driver in DRIVERS.items()},
             kinds=KINDS,
             files=files,

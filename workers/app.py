@@ -40,6 +40,7 @@ from shared.workspaces.room import Bounds
 from shared.workspaces.volume import open_volume
 from workers import steps
 from workers.host import environment, files
+from workers.host.egress.policy import held, troubles
 from workers.host.host import Host
 from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
@@ -334,6 +335,7 @@ class WorkerProcess:
             allow_bypass=worker.allow_bypass,
             attach_folders=tuple(Path(folder).expanduser() for folder in worker.attach_folders),
             prices=self._settings.usage.prices,
+            egress=held(self._settings, self._who.volume.walls),
         )
 
     def _rules(self) -> Rules:
@@ -343,6 +345,7 @@ class WorkerProcess:
     def _readiness(self) -> files.Readiness:
         missing = [] if self._started.done() and not self._started.exception() else ["host"]
         warnings = ["draining"] if self._is_draining else []
+        warnings += troubles(self._settings, self._who.volume.walls)
         if self._beat is not None and self._beat.age_s >= self._settings.times.freeze_s:
             warnings.append("The database has taken no beat for a while: agents are frozen.")
         return files.Readiness(missing=missing, warnings=warnings)
@@ -360,6 +363,7 @@ def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell
         queue_limit=named.queue,
         allow_bypass=settings.worker.allow_bypass,
         finds_transcripts=bool(settings.worker.attach_folders),
+        holds_domains=settings.egress.is_listed,
         agents={name: driver.abilities for name, driver in DRIVERS.items()},
         kinds=kinds.KINDS,
         files=RemoteFiles(signed.key_of(str(settings.core.secret_key))),

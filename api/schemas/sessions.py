@@ -147,7 +147,10 @@ class CreateSession(Request):
         Text(validate=validate.Length(1, 253)),
         load_default=list,
         validate=validate.Length(max=200),
-        metadata={"description": "Hosts the agent may reach. Refused where the workspace kind cannot enforce it."},
+        metadata={
+            "description": "Domains the agent may reach beside those of its model and the operator's: "
+            "`example.org`, `*.example.org`, either with `:port`. Refused where nothing enforces it."
+        },
     )
     limits = fields.Nested(StartLimitsBody, load_default=dict, metadata={"description": "Bounds of the session."})
     webhook = fields.Nested(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 READ_BYTES = 65536
 POLL_S = 0.05
+FETCH_S = 90.0
 MAX_RESULT_CHARACTERS = 20_000
 """A command's result repeats at most this much of what it streamed."""
 
@@ -146,6 +147,52 @@ def _stream(turn: Turn, tool: Tool, child: subprocess.Popen[bytes], pipe: int) -
             printed = (printed + text)[-MAX_RESULT_CHARACTERS:]
         if not data:
             return printed
+
+
+def fetch(turn: Turn, url: str) -> None:
+    """Get an address of the web, through the proxy of the environment where there is one; asks nobody."""
+    # Imported here: see _carry_out.
+    import threading
+
+    readable, writable = os.pipe()
+    got: list[tuple[str, bool]] = []
+
+    def work() -> None:
+        try:
+            got.append(_get(url))
+        finally:
+            os.close(writable)
+
+    with Tool(turn, "Fetch", {"url": url}) as tool:
+        try:
+            # Broken off, the turn does not wait for it.
+            threading.Thread(target=work, daemon=True).start()
+            while not turn.attend(FOREVER_S, [readable]):
+                continue
+        finally:
+            os.close(readable)
+        text, is_error = got[0] if got else ("It could not be fetched.", True)
+        tool.done(text, is_error=is_error)
+
+
+def _get(url: str) -> tuple[str, bool]:
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    if not url.startswith(("http://", "https://")):
+        return "Only http:// and https:// are fetched.", True
+    try:
+        with urlopen(url, timeout=FETCH_S) as answer:  # noqa: S310 - looked at above
+            return f"{answer.status} {_text(answer.read(READ_BYTES))}", False
+    except HTTPError as refused:
+        return f"{refused.code} {_text(refused.read(READ_BYTES))}", True
+    except (OSError, HTTPException, ValueError) as error:
+        return str(error), True
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")[:MAX_RESULT_CHARACTERS]
 
 
 def permission(turn: Turn, name: str, text: str) -> None:

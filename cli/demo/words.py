@@ -28,6 +28,7 @@ WORDS: Mapping[str, Word] = {
     "read": Word(tools.read, "read a file of the workspace", (_PATH,)),
     "delete": Word(tools.delete, "remove a file of the workspace", (_PATH,)),
     "run": Word(tools.run, "run it with sh -c; asks a permission in interactive mode", (Arg("shell command", str),)),
+    "fetch": Word(tools.fetch, "get an http or https address, through a proxy where there is one", (Arg("url", str),)),
     "permission": Word(
         tools.permission,
         "ask to use a tool (not in bypass mode, nor one allowed always) and say with which input it was allowed",

@@ -43,6 +43,8 @@ class Profile:
     """Models it is known to take. It may take others."""
     since: Mapping[str, str] = field(default_factory=dict)
     """Versions that brought an ability, by the ability's name; an older program lacks it."""
+    hosts: Sequence[str] = ()
+    """Domains its model and its login are at, as an allow-list names them: no session needs leave for them."""
 
 
 @dataclass(frozen=True, slots=True)

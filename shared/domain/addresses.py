@@ -1,6 +1,7 @@
-"""Which addresses a webhook, or git, may reach. Judged on the address dialled, never on the text of a URL.
+"""Which addresses a webhook, git or an agent may reach. Judged on the address dialled, never on the text of a URL.
 
-Nothing here resolves names or opens sockets: `workers/delivery/guard.py` asks at the socket, operations ask early.
+Nothing here resolves names or opens sockets: `workers/delivery/guard.py` and `workers/host/egress/dial.py` ask where
+they dial, operations ask early.
 """
 
 from __future__ import annotations
@@ -77,13 +78,13 @@ class AddressRules:
         Raises:
             ValueError: a CIDR or a port cannot be read; the message names the setting and the value.
         """
-        networks = tuple(_network(text, allow_setting) for text in allow)
-        return cls(networks, frozenset(_port(text, ports_setting) for text in ports), allow_setting, ports_setting)
+        read_ports = frozenset(_port(text, ports_setting) for text in ports)
+        return cls(networks(allow, allow_setting), read_ports, allow_setting, ports_setting)
 
     def refusal(self, address: str, port: int) -> str | None:
         """Why `address`:`port` may not be reached, or None when it may. `address` is what a resolver gave."""
         try:
-            found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+            found = _read(address)
         except ValueError:
             return f"{address} is not an IP address"
         if any(found in network for network in self.allowed):
@@ -94,6 +95,24 @@ class AddressRules:
         if port not in self.ports:
             return f"port {port} is not allowed; the operator can allow it with {self.ports_setting}"
         return None
+
+
+def networks(texts: Sequence[str], setting: str) -> tuple[Network, ...]:
+    """The networks that a setting names.
+
+    Raises:
+        ValueError: one cannot be read; the message names the setting and the value.
+    """
+    return tuple(_network(text, setting) for text in texts)
+
+
+def is_denied(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether `address`, which a resolver gave, lies neither in public space nor in `allowed`."""
+    try:
+        found = _read(address)
+    except ValueError:
+        return True
+    return any(found in network for network in _DENIED) and not any(found in network for network in allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +149,8 @@ def target(url: str) -> Target:
     return Target(host, port or {"http": 80, "https": 443}[parts.scheme])
 
 
-def _unwrapped(address: Address) -> Address:
+def _read(text: str) -> Address:
+    address = ipaddress.ip_address(text.partition("%")[0])
     # ::ffff:127.0.0.1 reaches 127.0.0.1 through an IPv6 socket.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address

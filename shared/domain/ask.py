@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from shared.domain.errors import InvalidField
 from shared.domain.ids import AskId, SessionId, TurnId
 from shared.domain.json import JsonObject
 from shared.domain.session import Mode
+
+CORRALS_REF: Final = "corral:"
+"""How the ref of an ask begins that is Corral's own. No agent may use such a one."""
+NETWORK_REF: Final = f"{CORRALS_REF}network:"
+"""The same of an ask whether the agent may reach a domain, which follows."""
 
 
 class AskKind(StrEnum):
@@ -101,6 +107,11 @@ class Ask:
     def is_checkpoint(self) -> bool:
         """Whether Corral itself asks, before a turn's prompt reaches any agent."""
         return self.turn is not None and self.ref == checkpoint_ref(self.turn)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether Corral itself asks, if the agent may reach a domain."""
+        return self.ref.startswith(NETWORK_REF)
 
 
 def checkpoint_ref(turn: TurnId) -> str:

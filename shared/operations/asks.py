@@ -22,6 +22,8 @@ from shared.store.database import Connection
 
 _CHECKPOINT: Final = Abilities(modes=frozenset())
 """It is about one prompt, as it is."""
+_NETWORK: Final = Abilities(modes=frozenset(), deny_reason=True, allow_always=True)
+"""It is about one domain, as it is, and whatever is said holds for the session."""
 
 
 def get(context: Context, caller: Caller, ask: AskId) -> Ask:
@@ -105,6 +107,8 @@ def abilities_for(context: Context, ask: Ask, session: Session) -> Abilities | N
     """What the one who asks can be answered; None: this release does not know the agent."""
     if ask.is_checkpoint:
         return _CHECKPOINT
+    if ask.is_network:
+        return _NETWORK
     return context.agents.get(session.spec.agent)
 
 
@@ -123,7 +127,7 @@ def _check(act: Act, ask: Ask, said: JsonObject) -> None:
         _beyond(answer, abilities, modes_allowed(act.context, abilities)) if ask.kind is not AskKind.QUESTION else None
     )
     if wish:
-        who = "A checkpoint" if ask.is_checkpoint else session.spec.agent
+        who = "The network" if ask.is_network else "A checkpoint" if ask.is_checkpoint else session.spec.agent
         raise Unsupported(f"{who} cannot take {wish}.", agent=session.spec.agent)
 
 

@@ -54,5 +54,7 @@ class Context:
     models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Models an agent may be asked for, as patterns, by agent; one that is missing may be asked for any."""
     lines: LineIndex = field(default_factory=LineIndex)
+    holds_domains: bool = False
+    """Whether workers are to hold agents to lists of domains."""
     finds_transcripts: bool = False
     """Workers look for transcripts of conversations that were begun outside of Corral."""

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Unpack
 
 from shared.agents.driver import Abilities
+from shared.domain.domains import check
 from shared.domain.errors import (
     AgentNotReady,
     ModelNotAllowed,
@@ -230,11 +231,14 @@ def complete(context: Context, new: NewSession) -> SessionSpec:
         raise UnknownWorkspaceKind(spec.workspace_kind, ", ".join(sorted(context.kinds)))
     if new.attach is not None:
         _check_attach(context, spec.agent, new.attach)
-    if spec.allowed_domains:
+    domains = check(spec.allowed_domains, "allowed_domains")
+    if domains and (kind.portable or not context.holds_domains):
         # Accepting a list nobody enforces would promise a wall that is not there.
-        raise Unsupported(f"Workspace kind {kind.name} cannot enforce allowed_domains.", kind=kind.name)
+        why = f"Workspace kind {kind.name}" if kind.portable else "CORRAL_EGRESS=open"
+        raise Unsupported(f"{why} cannot enforce allowed_domains.", kind=kind.name)
     limits = replace(context.limits, **new.limits)  # type: ignore[arg-type] # names and types are the schema's
-    return replace(spec, workspace=kind.check(spec.workspace, context.folders), limits=limits)
+    workspace = kind.check(spec.workspace, context.folders)
+    return replace(spec, workspace=workspace, limits=limits, allowed_domains=domains)
 
 
 def agent_abilities(context: Context, agent: str) -> Abilities:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 from shared.domain import parsing
 from shared.domain.addresses import AddressRules
 from shared.domain.prices import PriceTable
+from shared.settings.egress import Egress
 from shared.settings.entry import Secret, SettingError
 from shared.settings.files import Files
 from shared.settings.git import Git
@@ -31,6 +32,7 @@ class Settings:
     api: Api
     mcp: Mcp
     worker: Worker
+    egress: Egress
     limits: Limits
     times: Times
     delivery: Delivery
@@ -55,6 +57,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "api": Api,
     "mcp": Mcp,
     "worker": Worker,
+    "egress": Egress,
     "limits": Limits,
     "times": Times,
     "delivery": Delivery,
@@ -119,6 +122,7 @@ def _check(settings: Settings) -> None:
     try:
         AddressRules.read(settings.delivery.allow, settings.delivery.ports)
         settings.git.rules()
+        settings.egress.check()
     except ValueError as problem:
         raise SettingError(f"{problem}.") from problem
 

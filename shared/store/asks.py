@@ -62,6 +62,13 @@ def unresolved_of(connection: Connection, session: SessionId) -> list[Ask]:
     return _of(connection, session, _UNRESOLVED)
 
 
+def applied_of(connection: Connection, session: SessionId, beginning: str) -> list[Ask]:
+    """Asks of a session whose ref begins in this way and whose answer was taken, oldest first."""
+    fits = asks.c.ref.startswith(beginning, autoescape=True)
+    statement = sa.select(asks).where(asks.c.session_id == session, asks.c.status == AskStatus.APPLIED, fits)
+    return [_ask(row) for row in connection.execute(statement.order_by(asks.c.resolved_at, asks.c.id))]
+
+
 def checkpoint_of(connection: Connection, session: SessionId, turn: TurnId) -> Ask | None:
     """The ask that was opened last before a turn of the session."""
     statement = sa.select(asks).where(

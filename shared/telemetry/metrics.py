@@ -280,3 +280,21 @@ WAITS_OPEN = gauge(
     "Requests that wait for wait_s now. They hold no thread.",
     "Nothing to do; each costs a few kilobytes.",
 )
+EGRESS_DECISIONS = counter(
+    "corral_egress_decisions",
+    "Requests of agents to reach something, by decision: listed, named (a base URL of the operator's), "
+    "allowed or denied (by a human), unlisted, unanswered, no_name (an IP address), private, unreachable, malformed.",
+    "Much unlisted: look for egress.decided in the log; what many sessions need belongs into CORRAL_ALLOWED_DOMAINS.",
+    ("decision",),
+)
+EGRESS_BYTES = counter(
+    "corral_egress_bytes",
+    "Bytes that went through the proxies of sessions, by direction: sent, received.",
+    "Much sent by one worker may be an agent that carries something away: egress.decided in the log says whereto.",
+    ("direction",),
+)
+EGRESS_CONNECTIONS = gauge(
+    "corral_egress_connections",
+    "Connections agents have through their proxies right now.",
+    "256 of one session is the most; beyond it waits.",
+)

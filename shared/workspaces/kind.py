@@ -40,6 +40,8 @@ class Walls(Protocol):
 
     name: str
     """`bubblewrap`, `landlock` or `none`: what doctor, /readyz and metrics call it."""
+    cuts_network: bool
+    """Whether `network=False` leaves a process without any; where not, no list of domains can be held."""
 
     def enclose(self, spec: SpawnSpec, place: Place, *, network: bool, openings: Sequence[Path] = ()) -> SpawnSpec:
         """The same process behind the walls: it sees the system read-only, writes `place` alone.
@@ -54,6 +56,7 @@ class NoWalls:
     """The process as it is: it can do what the worker's user can."""
 
     name = "none"
+    cuts_network = False
 
     def enclose(self, spec: SpawnSpec, place: Place, *, network: bool, openings: Sequence[Path] = ()) -> SpawnSpec:
         return spec

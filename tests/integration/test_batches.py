@@ -194,7 +194,7 @@ PROMPT = {"kind": "prompt", "session_id": "ses_x", "text": "hi"}
         ({**GOOD, "mode": "bypass"}, "items[1].mode"),
         ({**GOOD, "workspace": {"kind": "moon"}}, "items[1].workspace.kind"),
         ({**GOOD, "workspace": {"kind": "folder", "path": "../x"}}, "items[1].workspace.path"),
-        ({**GOOD, "allowed_domains": ["example.org"]}, "items[1].allowed_domains"),
+        ({**GOOD, "allowed_domains": ["127.0.0.1"]}, "items[1].allowed_domains[0]"),
         ({**GOOD, "limits": {"idle_s": -1}}, "items[1].limits.idle_s"),
         ({**GOOD, "webhook": {"url": "http://127.0.0.1/"}}, "items[1].webhook.secret"),
         ({**GOOD, "webhook": {"url": "http://10.0.0.1/", "secret": "whsec_" + "MDEy" * 8}}, "items[1].webhook.url"),

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.agents.driver import Dialogue, DialogueInput, ExitStatus, Launch, LaunchOptions, Leave, Output
@@ -24,6 +25,8 @@ class Started:
     dialogue: Dialogue
     launch: Launch
     options: LaunchOptions
+    outlet: AbstractAsyncContextManager[None] = field(default_factory=contextlib.nullcontext)
+    """Serves its only way out while it runs; nothing where it has the machine's network."""
 
 
 class Listener(Protocol):

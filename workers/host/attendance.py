@@ -115,6 +115,9 @@ class Attendance:
         seat = self._seat
         await self._fetch_transcript()
         await seat.teller.flush()
+        if seat.gate is not None:
+            # What was said while this host had the session is in there as well.
+            seat.gate.recall(await seat.threads.patiently(reading.network_answers, seat.world.database, seat.id))
         started = await start.start(seat.world, seat.threads, await seat.keeper(), self._plan())
         self._clear_leftovers = False
         agent = Agent(started, seat.talk, stop_s=seat.world.times.stop_s)
@@ -164,13 +167,15 @@ class Attendance:
             mirrored=known,
             cost_left_usd=None if limit is None else max(0.0, limit - to_usd(talk.meter.micro_usd)),
             clear_leftovers=self._clear_leftovers,
+            gate=seat.gate,
         )
 
     # --- its life and end -------------------------------------------------------------------------------------
 
     async def _attend(self, agent: Agent) -> None:
         try:
-            self._exit = await agent.run()
+            async with agent.started.outlet:
+                self._exit = await agent.run()
             self._seat.talk.detach(self._exit)
             await self._keep_transcript(agent.started)
         finally:

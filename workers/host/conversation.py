@@ -34,7 +34,7 @@ from shared.agents.driver import (
     WakeIn,
 )
 from shared.domain import clock
-from shared.domain.ask import Answer
+from shared.domain.ask import CORRALS_REF, Answer
 from shared.domain.event import Draft, EventType
 from shared.domain.ids import TurnId
 from shared.domain.session import Mode, Session
@@ -44,7 +44,7 @@ from workers.host import facts, spending
 from workers.host.agent import Agent
 from workers.host.clocks import Alarm, Clocks
 from workers.host.meter import Meter
-from workers.host.pending import BUDGET_REF, OpenAsk, Pending
+from workers.host.pending import BUDGET_REF, OpenAsk, Pending, refusal
 from workers.host.teller import Teller
 from workers.host.turn import Cut, RunningTurn, ending_of, failed
 
@@ -265,6 +265,11 @@ class Conversation:
 
     def _take_ask(self, output: AskOpen | AskWithdrawn | AskApplied) -> None:
         match output:
+            case AskOpen(ref=ref, kind=kind) if ref.startswith(CORRALS_REF) and self.agent is not None:
+                # A yes to it would be taken for one to Corral.
+                self.agent.say(Reply(ref, refusal(kind)))
+            case _ if output.ref.startswith(CORRALS_REF):
+                return
             case AskOpen():
                 self.open_ask(output)
             case AskWithdrawn(ref=ref, reason=reason):

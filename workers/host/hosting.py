@@ -7,14 +7,16 @@ from typing import Final
 
 import structlog
 
+from shared.agents.driver import Driver
 from shared.domain.errors import CorralError
-from shared.domain.session import SessionStatus
+from shared.domain.session import Session, SessionStatus
 from shared.store.heads import Head
 from shared.telemetry import metrics
 from workers.host import reading
 from workers.host.clocks import Clocks
 from workers.host.commits import Fenced
 from workers.host.conversation import Conversation
+from workers.host.egress.gate import Gate
 from workers.host.journal import Journal
 from workers.host.leaving import give_up
 from workers.host.life import Life, Orders
@@ -96,6 +98,7 @@ class Hosted:
         session, clocks = known.session, Clocks()
         meter = Meter(self._world.prices, model=session.spec.model, cost_usd=session.cost_usd, spent=known.spent)
         driver = self._world.drivers.get(session.spec.agent)
+        talk = Conversation(session, driver, self._teller, clocks, self._orders.ring, meter)
         return Seat(
             world=self._world,
             threads=self._threads,
@@ -108,10 +111,18 @@ class Hosted:
             turns_started=session.turns_started,
             clocks=clocks,
             teller=self._teller,
-            talk=Conversation(session, driver, self._teller, clocks, self._orders.ring, meter),
+            talk=talk,
             ring=self._orders.ring,
             was_up=known.head.status is not SessionStatus.STARTING,
+            gate=self._gate(session, driver, talk),
         )
+
+    def _gate(self, session: Session, driver: Driver | None, talk: Conversation) -> Gate | None:
+        policy, kind = self._world.egress, self._world.kinds.get(session.spec.workspace_kind)
+        # A portable place is not on this machine, and has a network of its own.
+        if policy is None or driver is None or kind is None or kind.portable:
+            return None
+        return Gate(policy, session, driver.abilities.profile.hosts, talk, self._teller.tell)
 
     async def _contain(self, problem: BaseExceptionGroup[BaseException]) -> None:
         """One session's fault harms no other: it is given up, and what runs in it ends failed."""

@@ -131,7 +131,13 @@ class Obeying:
         if waiting.is_checkpoint:
             await checkpoint.decide(self._seat, waiting, _read(row))
         else:
-            self._seat.talk.reply(waiting, _read(row))
+            self._reply(waiting, _read(row))
+
+    def _reply(self, ask: OpenAsk, answer: Answer) -> None:
+        if ask.is_network and self._seat.gate is not None:
+            self._seat.gate.answer(ask, answer)
+        else:
+            self._seat.talk.reply(ask, answer)
 
     async def _expire_asks(self) -> None:
         seat = self._seat
@@ -152,7 +158,7 @@ class Obeying:
             return
         ask.is_expired = True
         if self._seat.talk.pending.by_id(ask.id) is not None:
-            self._seat.talk.reply(ask, refusal(ask.kind))
+            self._reply(ask, refusal(ask.kind))
 
     # --- limits -----------------------------------------------------------------------------------------------
 

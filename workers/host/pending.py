@@ -8,10 +8,21 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from shared.agents.driver import AskOpen
-from shared.domain.ask import Answer, Ask, AskKind, AskStatus, PermissionAnswer, PlanAnswer, QuestionAnswer, Verdict
+from shared.domain.ask import (
+    CORRALS_REF,
+    NETWORK_REF,
+    Answer,
+    Ask,
+    AskKind,
+    AskStatus,
+    PermissionAnswer,
+    PlanAnswer,
+    QuestionAnswer,
+    Verdict,
+)
 from shared.domain.ids import AskId, SessionId, TurnId, mint_ask
 
-BUDGET_REF: Final = "corral:budget"
+BUDGET_REF: Final = f"{CORRALS_REF}budget"
 """The ask that is Corral's own: whether a turn may begin beyond a budget. No agent hears of it."""
 NOBODY: Final = "Nobody answered in time."
 
@@ -35,6 +46,11 @@ class OpenAsk:
     def is_ours(self) -> bool:
         """Whether Corral asks, and no agent waits."""
         return self.is_checkpoint or self.ref == BUDGET_REF
+
+    @property
+    def is_network(self) -> bool:
+        """Whether Corral asks, and a connection of the agent waits: it ends with the agent."""
+        return self.ref.startswith(NETWORK_REF)
 
 
 class Pending:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.domain.ask import Ask, AskStatus
+from shared.domain.ask import NETWORK_REF, Ask, AskStatus
 from shared.domain.ids import AskId, SessionId, TurnId
 from shared.domain.input import Input, InputKind
 from shared.domain.session import Session
@@ -94,6 +94,12 @@ def unresolved_asks(database: Database, session: SessionId) -> Sequence[Ask]:
     """Asks that are open, or answered and not with whoever asked."""
     with database.read() as connection:
         return asks.unresolved_of(connection, session)
+
+
+def network_answers(database: Database, session: SessionId) -> Sequence[Ask]:
+    """What humans have said about domains its agent wanted to reach, oldest first."""
+    with database.read() as connection:
+        return asks.applied_of(connection, session, NETWORK_REF)
 
 
 def is_let_go(database: Database, turn: Turn) -> bool:

@@ -11,6 +11,7 @@ from shared.domain.session import Session, SessionStatus
 from workers.host import facts
 from workers.host.clocks import Clocks
 from workers.host.conversation import Conversation
+from workers.host.egress.gate import Gate
 from workers.host.facts import Fact
 from workers.host.teller import Teller
 from workers.host.world import Keeper, Threads, World
@@ -42,6 +43,8 @@ class Seat:
     """Have the session's task look around."""
     was_up: bool
     """An agent of the session has been up before, here or elsewhere."""
+    gate: Gate | None
+    """Decides where its agent may go; None: it has the machine's network."""
 
     @property
     def id(self) -> SessionId:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +20,10 @@ from shared.store import transcripts
 from shared.workspaces.kind import Kind, Place, SpawnSpec
 from workers.host import environment, regular, sharing
 from workers.host.agent import Started
+from workers.host.agent_process import Process
+from workers.host.egress.dial import Dialer
+from workers.host.egress.gate import Gate
+from workers.host.egress.outlet import Outlet
 from workers.host.locate import command_of
 from workers.host.orphans import kill_marked
 from workers.host.world import Keeper, Threads, World
@@ -53,6 +59,8 @@ class Plan:
     cost_left_usd: float | None
     clear_leftovers: bool
     """Another host had the session before: whatever of it still runs on this machine is killed first."""
+    gate: Gate | None = None
+    """Decides where the agent may go; None: wherever the machine may."""
 
 
 async def start(world: World, threads: Threads, keeper: Keeper, plan: Plan) -> Started:
@@ -96,8 +104,28 @@ async def _start(world: World, threads: Threads, keeper: Keeper, plan: Plan) -> 
     launch = driver.launch(options)
     await threads.disk(_prepare_home, place.home, launch)
     env = _environment(world, session, place, launch)
-    process = await keeper.spawn(session.id, SpawnSpec(argv=launch.argv, env=env, cwd=str(place.root)))
-    return Started(process, driver.dialogue(options), launch, options)
+    spec = SpawnSpec(argv=launch.argv, env=env, cwd=str(place.root))
+    process, outlet = await _spawn(world, threads, keeper, plan, (spec, place))
+    return Started(process, driver.dialogue(options), launch, options, outlet)
+
+
+async def _spawn(
+    world: World, threads: Threads, keeper: Keeper, plan: Plan, inside: tuple[SpawnSpec, Place]
+) -> tuple[Process, AbstractAsyncContextManager[None]]:
+    session, walls, (spec, place) = plan.session, world.volume.walls, inside
+    if plan.gate is None:
+        if session.spec.allowed_domains:
+            raise StartFailed("no wall of this worker holds an agent to its allowed_domains.")
+        walled = await threads.disk(walls.enclose, spec, place, network=True)
+        return await keeper.spawn(session.id, walled), contextlib.nullcontext()
+    outlet = await threads.disk(Outlet.open, plan.gate, Dialer(plan.gate.policy.networks, world.resolve))
+    try:
+        inner, openings = outlet.through(spec), [outlet.folder]
+        walled = await threads.disk(walls.enclose, inner, place, network=False, openings=openings)
+        return await keeper.spawn(session.id, walled), outlet.serving()
+    except BaseException:
+        outlet.close()
+        raise
 
 
 def _driver(world: World, session: Session) -> Driver:

@@ -18,6 +18,8 @@ from shared.store.database import Database, DatabaseAway
 from shared.store.sealing import Sealer
 from shared.workspaces.kind import Kind, SpawnSpec, Volume
 from workers.host.agent_process import Process
+from workers.host.egress.dial import Resolve, system_resolver
+from workers.host.egress.policy import Policy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,6 +89,10 @@ class World:
     """Where transcripts of conversations lie that were begun outside of Corral and may be gone on with."""
     prices: PriceTable = field(default_factory=PriceTable)
     """What tokens cost where an agent does not tell."""
+    egress: Policy | None = None
+    """Where agents may go, where the walls of this worker hold them to it; None: wherever the machine may."""
+    resolve: Resolve = field(default_factory=system_resolver)
+    """Where the names lead that they want to reach."""
 
 
 class Threads:

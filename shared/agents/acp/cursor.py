@@ -12,7 +12,7 @@ from shared.agents import jsonlines
 from shared.agents.acp.flavour import Flavour, Waiting
 from shared.agents.acp.notices import notice
 from shared.agents.acp.todos import MAX_ITEMS, plan_update
-from shared.agents.driver import Abilities, Emit
+from shared.agents.driver import Abilities, Emit, Profile
 from shared.domain.ask import Answer, AskKind, PlanAnswer, QuestionAnswer
 from shared.domain.json import JsonObject, JsonValue
 from shared.domain.session import Mode
@@ -145,7 +145,14 @@ def _chosen(question: JsonObject, said: str | list[str]) -> JsonObject:
 CURSOR = Flavour(
     name="cursor",
     program="cursor-agent",
-    abilities=Abilities(modes=frozenset(Mode), questions=True, plans=True, resume=True, allow_always=True),
+    abilities=Abilities(
+        modes=frozenset(Mode),
+        questions=True,
+        plans=True,
+        resume=True,
+        allow_always=True,
+        profile=Profile(hosts=("*.cursor.sh", "*.cursorapi.com")),
+    ),
     arguments=("acp",),
     modes={Mode.INTERACTIVE: ("agent",), Mode.PLAN: ("plan",)},
     # With CURSOR_API_KEY this asks nobody.

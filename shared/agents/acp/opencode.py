@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 
 from shared.agents.acp.flavour import Flavour
-from shared.agents.driver import Abilities, LaunchOptions
+from shared.agents.driver import Abilities, LaunchOptions, Profile
 from shared.domain.session import Mode
 
 _RULES = {
@@ -45,6 +45,8 @@ OPENCODE = Flavour(
         cost=True,
         allow_always=True,
         commands=frozenset({"compact", "init", "review"}),
+        # Where its own models are, and the list of all models. Other providers are the operator's to list.
+        profile=Profile(hosts=("opencode.ai", "models.dev")),
     ),
     arguments=("acp",),
     modes={Mode.INTERACTIVE: ("build",), Mode.PLAN: ("plan",)},

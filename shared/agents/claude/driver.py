@@ -64,6 +64,7 @@ class ClaudeDriver:
                 )
             ),
             models=("default", "opus", "sonnet", "haiku"),
+            hosts=("api.anthropic.com", "claude.ai", "platform.claude.com"),
         ),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shared.agents.codex import config, outcome, rollout
 from shared.agents.codex.dialogue import CodexDialogue
-from shared.agents.driver import Abilities, Dialogue, File, Launch, LaunchOptions, TurnEnd
+from shared.agents.driver import Abilities, Dialogue, File, Launch, LaunchOptions, Profile, TurnEnd
 from shared.domain.session import Mode
 
 
@@ -27,6 +27,7 @@ class CodexDriver:
         commands=frozenset({"clear", "compact", "plan"}),
         fork=True,
         attach=True,
+        profile=Profile(hosts=("api.openai.com", "auth.openai.com", "chatgpt.com")),
     )
 
     def launch(self, options: LaunchOptions) -> Launch:
