@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.fixtures.agents",
     "tests.fixtures.opencode",
     "tests.fixtures.fleet",
+    "tests.fixtures.git_server",
     "tests.fixtures.ward",
     "tests.fixtures.api",
     "tests.fixtures.programs",

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -373,6 +373,7 @@ def run(settings: Settings) -> int:
     root = Path(settings.worker.volume or "~/.corral/workspaces").expanduser()
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     volume = open_volume(root, [Path(folder).expanduser() for folder in settings.worker.allowed_folders])
+    volume = replace(volume, git=settings.git.rules())
     database = Database(settings.core.database_url)
     me = mint_incarnation()
     earlier = namesakes.silent(database, name, me, beat_s=settings.times.beat_s)

@@ -85,7 +85,7 @@ class WorkspaceBody(ma.Schema):
 
         unknown = ma.INCLUDE
 
-    kind = line("Name of a workspace kind: `folder`, …", max_length=64, required=True)
+    kind = line("Name of a workspace kind: `folder`, `git`, … (docs/workspaces.md).", max_length=64, required=True)
 
 
 class SessionWebhook(Request):

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may reach. Judged on the address dialled, never on the text of a URL.
+"""Which addresses a webhook, or git, may reach. Judged on the address dialled, never on the text of a URL.
 
 Nothing here resolves names or opens sockets: `workers/delivery/guard.py` asks at the socket, operations ask early.
 """
@@ -60,15 +60,25 @@ class AddressRules:
 
     allowed: tuple[Network, ...]
     ports: frozenset[int]
+    allow_setting: str = "CORRAL_WEBHOOK_ALLOW"
+    ports_setting: str = "CORRAL_WEBHOOK_PORTS"
 
     @classmethod
-    def read(cls, allow: Sequence[str], ports: Sequence[str]) -> Self:
+    def read(
+        cls,
+        allow: Sequence[str],
+        ports: Sequence[str],
+        *,
+        allow_setting: str = "CORRAL_WEBHOOK_ALLOW",
+        ports_setting: str = "CORRAL_WEBHOOK_PORTS",
+    ) -> Self:
         """The rules in settings.
 
         Raises:
             ValueError: a CIDR or a port cannot be read; the message names the setting and the value.
         """
-        return cls(tuple(map(_network, allow)), frozenset(map(_port, ports)))
+        networks = tuple(_network(text, allow_setting) for text in allow)
+        return cls(networks, frozenset(_port(text, ports_setting) for text in ports), allow_setting, ports_setting)
 
     def refusal(self, address: str, port: int) -> str | None:
         """Why `address`:`port` may not be reached, or None when it may. `address` is what a resolver gave."""
@@ -80,9 +90,9 @@ class AddressRules:
             return None
         if any(found in network for network in _DENIED):
             # Not the address itself: who may set a URL need not learn what names inside lead to.
-            return "it does not lead to a public address; the operator can allow networks with CORRAL_WEBHOOK_ALLOW"
+            return f"it does not lead to a public address; the operator can allow networks with {self.allow_setting}"
         if port not in self.ports:
-            return f"port {port} is not allowed; the operator can allow it with CORRAL_WEBHOOK_PORTS"
+            return f"port {port} is not allowed; the operator can allow it with {self.ports_setting}"
         return None
 
 
@@ -126,14 +136,14 @@ def _unwrapped(address: Address) -> Address:
     return mapped or address
 
 
-def _network(text: str) -> Network:
+def _network(text: str, setting: str) -> Network:
     try:
         return ipaddress.ip_network(text)
     except ValueError as problem:
-        raise ValueError(f"CORRAL_WEBHOOK_ALLOW: {text!r} is not a network such as 10.0.0.0/8 ({problem})") from problem
+        raise ValueError(f"{setting}: {text!r} is not a network such as 10.0.0.0/8 ({problem})") from problem
 
 
-def _port(text: str) -> int:
+def _port(text: str, setting: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise ValueError(f"CORRAL_WEBHOOK_PORTS: {text!r} is not a port (1 to 65535)")
+        raise ValueError(f"{setting}: {text!r} is not a port (1 to 65535)")
     return int(text)

@@ -17,6 +17,7 @@ from shared.domain.addresses import AddressRules
 from shared.domain.prices import PriceTable
 from shared.settings.entry import Secret, SettingError
 from shared.settings.files import Files
+from shared.settings.git import Git
 from shared.settings.groups import Api, Core, Delivery, Limits, Mcp, Times, Usage, Worker
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Settings:
     delivery: Delivery
     usage: Usage
     files: Files
+    git: Git
     agent_commands: Mapping[str, str]
     """`CORRAL_<AGENT>_COMMAND`, by lower-case agent name."""
     agent_models: Mapping[str, tuple[str, ...]]
@@ -58,6 +60,7 @@ GROUPS: Mapping[str, type[Any]] = {
     "delivery": Delivery,
     "usage": Usage,
     "files": Files,
+    "git": Git,
 }
 
 
@@ -115,6 +118,7 @@ def _check(settings: Settings) -> None:
         raise SettingError("CORRAL_LINE_LIMIT: one line cannot be longer than all together, CORRAL_LINE_TOTAL.")
     try:
         AddressRules.read(settings.delivery.allow, settings.delivery.ports)
+        settings.git.rules()
     except ValueError as problem:
         raise SettingError(f"{problem}.") from problem
 

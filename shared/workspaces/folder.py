@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from shared.domain.errors import InvalidField, WorkspaceUnusable
-from shared.domain.ids import SessionId, is_id
+from shared.domain.ids import SessionId
 from shared.domain.json import JsonObject, JsonValue
+from shared.workspaces import managed
 from shared.workspaces.copying import copy_tree
 from shared.workspaces.kind import Place, Volume
 
 PATH_BYTES = 4095
 """The longest path the kernel takes."""
 KEYS = {"kind", "path", "shared"}
-REMOVE_S = 600.0
 
 
 class Folder:
@@ -53,14 +51,14 @@ class Folder:
         return spec if spec.get("path") is not None else {"kind": self.name, "copy_of": source}
 
     def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
-        own = _own(session, volume)
+        own = managed.own(session, volume)
         existing = spec.get("path")
         root = own / "workspace" if existing is None else _existing(_path(existing), volume)
         try:
             for folder in (own.parent, own, own / "home"):
                 _make(folder)
             if isinstance(source := spec.get("copy_of"), str) and not root.exists():
-                copy_tree(_own(SessionId(source), volume) / "workspace", root)
+                copy_tree(managed.own(SessionId(source), volume) / "workspace", root)
             _make(root)
             (own / "home").chmod(0o700)
         except OSError as trouble:
@@ -68,7 +66,7 @@ class Folder:
         return Place(root=root, home=own / "home", managed=existing is None)
 
     def find(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place | None:
-        own = _own(session, volume)
+        own = managed.own(session, volume)
         existing = spec.get("path")
         if own.is_symlink() or not (own / "home").is_dir():
             return None
@@ -76,19 +74,7 @@ class Folder:
         return Place(root=root, home=own / "home", managed=existing is None) if _is_folder(root) else None
 
     def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
-        own = _own(session, volume)
-        if not own.is_symlink() and not own.exists():
-            return
-        try:
-            if own.is_symlink():
-                own.unlink()
-                return
-            _remove_tree(own)
-        except (OSError, RecursionError, subprocess.SubprocessError) as trouble:
-            problem = getattr(trouble, "strerror", None) or "its folders are nested too deep"
-            raise WorkspaceUnusable(
-                f"not all of it could be removed from the worker's volume ({problem})."
-            ) from trouble
+        managed.remove(session, volume)
 
 
 def may_share(one: JsonObject, other: JsonObject) -> bool:
@@ -105,12 +91,6 @@ def _make(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink():
         raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
-
-
-def _own(session: SessionId, volume: Volume) -> Path:
-    if not is_id(session, "ses"):
-        raise InvalidField("session", "is no session id")
-    return volume.root / "sessions" / session
 
 
 def _is_folder(path: Path) -> bool:
@@ -153,25 +133,3 @@ def _existing(path: Path, volume: Volume) -> Path:
     if not os.access(real, os.R_OK | os.W_OK | os.X_OK):
         raise WorkspaceUnusable(f"{path} cannot be read and written by the worker.")
     return real
-
-
-def _remove_tree(top: Path) -> None:
-    try:
-        shutil.rmtree(top, ignore_errors=True)
-    except RecursionError:
-        # Nested deeper than Python's stack; rm has no such bound.
-        subprocess.run(["rm", "-rf", "--", str(top)], check=False, capture_output=True, timeout=REMOVE_S)
-    if top.exists():
-        _loosen(top)
-        shutil.rmtree(top)
-
-
-def _loosen(top: Path) -> None:
-    # Agents leave folders behind that nobody may write (Go's module cache does so). None of their processes is
-    # left by now, so no folder turns into a symlink under our hands.
-    top.chmod(0o700)
-    for parent, names, _ in os.walk(top):
-        for name in names:
-            folder = Path(parent, name)
-            if not folder.is_symlink():
-                folder.chmod(0o700)

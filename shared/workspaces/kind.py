@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from shared.domain.git import GitRules
 from shared.domain.ids import SessionId
 from shared.domain.json import JsonObject
 
@@ -21,6 +22,8 @@ class Place:
     """The agent's private HOME, beside the workspace, never shown to callers."""
     managed: bool
     """Corral made `root` and may remove it."""
+    openings: Sequence[Path] = ()
+    """Folders elsewhere that its processes write as well: the repository of a worktree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Volume:
     """Existing folders (and what is beneath them) that sessions may be opened on."""
     walls: Walls = field(default_factory=NoWalls)
     """What processes that touch a session's files run behind."""
+    git: GitRules = field(default_factory=GitRules)
+    """What may be cloned to this disk, and how."""
 
 
 class Kind(Protocol):

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from shared.domain.errors import UnknownWorkspaceKind
 from shared.workspaces.folder import Folder
+from shared.workspaces.git import Git
 from shared.workspaces.kind import Kind
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Folder(),)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Folder(), Git())}
 
 
 def find(name: str) -> Kind:

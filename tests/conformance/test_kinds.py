@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -12,13 +13,20 @@ from shared.domain.ids import mint_session
 from shared.workspaces.registry import KINDS, find
 from shared.workspaces.volume import open_volume
 
-# What each kind is asked for here: the least a caller may write.
-LEAST = {"folder": {}}
+# What each kind is asked for here: the least a caller may write. None: the URL of a server of the test.
+LEAST = {"folder": {}, "git": {"url": None}}
+
+
+@pytest.fixture(scope="module")
+def orchard(git_server):
+    """The URL of a small repository."""
+    git_server.make("orchard", {"plum.txt": "ripe\n"})
+    return git_server.url("orchard")
 
 
 @pytest.fixture
-def volume(tmp_path):
-    return open_volume(tmp_path / "volume")
+def volume(tmp_path, git_server):
+    return replace(open_volume(tmp_path / "volume"), git=git_server.rules())
 
 
 @pytest.fixture(params=sorted(KINDS))
@@ -27,8 +35,13 @@ def kind(request):
 
 
 @pytest.fixture
-def spec(kind):
-    return kind.check(dict(LEAST[kind.name]), ())
+def least(kind, orchard):
+    return {key: orchard if value is None else value for key, value in LEAST[kind.name].items()}
+
+
+@pytest.fixture
+def spec(kind, least):
+    return kind.check(dict(least), ())
 
 
 def test_every_kind_is_found_by_its_name(kind):
@@ -49,9 +62,9 @@ def test_a_checked_spec_names_its_kind_survives_json_and_is_checked_again_unchan
     assert kind.check(json.loads(json.dumps(spec)), ()) == spec
 
 
-def test_a_key_nobody_knows_is_refused_by_name(kind):
+def test_a_key_nobody_knows_is_refused_by_name(kind, least):
     with pytest.raises(InvalidField) as refused:
-        kind.check({**LEAST[kind.name], "colour": "red"}, ())
+        kind.check({**least, "colour": "red"}, ())
 
     assert refused.value.facts["field"] == "workspace.colour"
 
@@ -117,6 +130,21 @@ def test_removing_leaves_nothing_of_the_session_and_all_of_the_others(kind, spec
     assert not place.home.exists()
     assert not [name for name in os.listdir(volume.root / "sessions") if session in name]  # noqa: PTH208
     assert (neighbour.root / "file").read_text() == "theirs"
+
+
+def test_a_fork_begins_with_the_files_as_they_are_and_leaves_them(kind, spec, volume):
+    session, other = mint_session(), mint_session()
+    place = kind.open(session, spec, volume)
+    (place.root / "made").write_text("before")
+
+    forked = json.loads(json.dumps(kind.fork(spec, session)))
+    copy = kind.open(other, forked, volume)
+    (copy.root / "made").write_text("after")
+    again = kind.open(other, forked, volume)
+
+    assert kind.find(other, forked, volume) == again == copy
+    assert (place.root / "made").read_text() == "before"
+    assert (again.root / "made").read_text() == "after"
 
 
 @pytest.mark.parametrize("session", ["../../etc", "ses_", "ses_../x", "", "trn_0000000000000000000000000"])

@@ -26,6 +26,9 @@ ROOMS = {
         "signed",
         "remote",
         "registry",
+        "gitreach",
+        "managed",
+        "mirrors",
     },
 }
 AGENT_ROOM = "shared/agents"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import structlog
@@ -123,7 +123,7 @@ def _open(world: World, kind: Kind, driver: Driver, session: Session) -> tuple[P
     if not place.managed:
         sharing.check(world.database, session, place, world.volume)
     # Agents name their files after the real path.
-    return Place(place.root.resolve(), place.home.resolve(), place.managed), list(command)
+    return replace(place, root=place.root.resolve(), home=place.home.resolve()), list(command)
 
 
 async def _transcript(world: World, threads: Threads, plan: Plan) -> list[str]:

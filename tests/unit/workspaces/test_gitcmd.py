@@ -39,7 +39,7 @@ def test_a_command_that_takes_too_long_is_killed_with_what_it_started(place):
 
     assert time.monotonic() - began < 30
     gone = subprocess.run(["ps", "-o", "stat=", "-p", (place.root / "pid").read_text().strip()], capture_output=True)  # noqa: PLW1510
-    assert gone.stdout.strip() in (b"", b"Z")
+    assert gone.stdout.strip()[:1] in (b"", b"Z")
 
 
 def test_who_watches_ends_a_command_by_raising(place):
