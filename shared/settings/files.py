@@ -26,13 +26,13 @@ class Files:
     disk_free: int = setting(
         "CORRAL_DISK_FREE",
         256 * 1024 * 1024,
-        "Bytes that stay free on a worker's disk: where less is left no file is taken and no session started.",
+        "Bytes that stay free on a worker's disk: where less would be left, `PUT …/files/{path}` takes no file.",
         count_or_none,
     )
     workspace_bytes: int | None = setting(
         "CORRAL_WORKSPACE_BYTES",
         None,
-        "Bytes a workspace that Corral made may take on the disk before files are written to it, or a session is "
-        "started in it. Empty: any number.",
+        "Bytes a workspace that Corral made may take on the disk with what `PUT …/files/{path}` adds; what the agent "
+        "writes itself is not bounded by it. Empty: any number.",
         maybe_count,
     )

@@ -155,7 +155,7 @@ def log(place: Place, walls: Walls, *, limit: int, skip: int = 0) -> tuple[Commi
 
 
 def _git(place: Place, walls: Walls) -> Git:
-    return partial(run_in, place, walls, bounds=Bounds(TIMEOUT_S))
+    return partial(run_in, place, walls, bounds=Bounds(TIMEOUT_S), openings=place.openings)
 
 
 def _commit(git: Git, name: str) -> str | None:
