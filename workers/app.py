@@ -34,11 +34,11 @@ from shared.store.sealing import Sealer
 from shared.telemetry import logs
 from shared.workspaces import registry as kinds
 from shared.workspaces import signed
-from shared.workspaces.kind import Volume
+from shared.workspaces.kind import NoWalls, Volume
 from shared.workspaces.remote import RemoteFiles
 from shared.workspaces.volume import open_volume
 from workers import steps
-from workers.host import environment, files
+from workers.host import environment, files, walls
 from workers.host.host import Host
 from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
@@ -335,6 +335,8 @@ class WorkerProcess:
         warnings = ["draining"] if self._is_draining else []
         if self._beat is not None and self._beat.age_s >= self._settings.times.freeze_s:
             warnings.append("The database has taken no beat for a while: agents are frozen.")
+        if self._who.volume.walls.name == NoWalls.name:
+            warnings.append(walls.WARNING)
         return files.Readiness(missing=missing, warnings=warnings)
 
 
@@ -359,6 +361,11 @@ def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell
     )
 
 
+def _said(settings: Settings) -> walls.Said:
+    worker, given = settings.worker, environment.given(settings.environ, settings.child_env)
+    return walls.Said(worker.sandbox, worker.sandbox_read, settings.agent_commands, given, settings.core.database_url)
+
+
 def run(settings: Settings) -> int:
     """Run a worker until SIGTERM; the exit status (70: a peer judged it lost, 1: it failed; start it again)."""
     logs.set_up(process="worker", level=settings.core.log_level, form=settings.core.log_format)
@@ -366,6 +373,7 @@ def run(settings: Settings) -> int:
     root = Path(settings.worker.volume or "~/.corral/workspaces").expanduser()
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     volume = open_volume(root, [Path(folder).expanduser() for folder in settings.worker.allowed_folders])
+    volume = walls.put_up(_said(settings), volume)
     database = Database(settings.core.database_url)
     me = mint_incarnation()
     earlier = namesakes.silent(database, name, me, beat_s=settings.times.beat_s)

@@ -12,7 +12,9 @@ from tests.house.tree import ROOT, Source, imported, rooms
 ROOMS = {
     "shared/agents": {"driver", "jsonlines", "jsonrpc", "notices", "registry"},
     "shared/connectors": {"connector", "registry"},
-    "shared/workspaces": {"kind", "local", "gitcmd", "copying", "volume", "opener", "signed", "remote", "registry"},
+    "shared/workspaces": {"kind", "local", "gitcmd", "copying", "volume", "opener", "signed", "remote", "registry"}
+    # The walls a worker chooses among.
+    | {"bubblewrap", "landlock", "confine", "view"},
 }
 AGENT_ROOM = "shared/agents"
 

@@ -96,7 +96,9 @@ async def _start(world: World, threads: Threads, keeper: Keeper, plan: Plan) -> 
     launch = driver.launch(options)
     await threads.disk(_prepare_home, place.home, launch)
     env = _environment(world, session, place, launch)
-    process = await keeper.spawn(session.id, SpawnSpec(argv=launch.argv, env=env, cwd=str(place.root)))
+    spec = SpawnSpec(argv=launch.argv, env=env, cwd=str(place.root))
+    walled = await threads.disk(world.volume.walls.enclose, spec, place, network=True)
+    process = await keeper.spawn(session.id, walled)
     return Started(process, driver.dialogue(options), launch, options)
 
 
