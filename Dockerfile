@@ -22,10 +22,11 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
 FROM python:3.13-slim-bookworm AS corral
 LABEL org.opencontainers.image.title="Corral" \
       org.opencontainers.image.description="One HTTP API that runs a fleet of coding agents"
-# git and openssh-client are the agents' tools; tini hands signals on and reaps what nobody else does.
+# git and openssh-client are the agents' tools; bubblewrap puts walls around them; tini hands signals on and reaps what
+# nobody else does.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates git openssh-client tini \
+ && apt-get install --yes --no-install-recommends bubblewrap ca-certificates git openssh-client tini \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 corral \
  && useradd --uid 10001 --gid 10001 --create-home corral \

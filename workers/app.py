@@ -8,10 +8,10 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from shared.agents.registry import DRIVERS
 from shared.channel.publisher import Publisher
 from shared.domain.addresses import AddressRules
 from shared.domain.errors import CorralError
-from shared.domain.ids import Incarnation, SessionId, mint_incarnation
+from shared.domain.ids import SessionId, mint_incarnation
 from shared.domain.lapse import LapseObserver
 from shared.domain.session import Limits
 from shared.operations.context import Context
@@ -34,14 +34,14 @@ from shared.store.sealing import Sealer
 from shared.telemetry import logs
 from shared.workspaces import registry as kinds
 from shared.workspaces import signed
-from shared.workspaces.kind import Volume
 from shared.workspaces.remote import RemoteFiles
 from shared.workspaces.room import Bounds
 from shared.workspaces.volume import open_volume
 from workers import steps
-from workers.host import environment, files
+from workers.host import environment, files, walls
 from workers.host.egress.policy import held, troubles
 from workers.host.host import Host
+from workers.host.identity import Identity
 from workers.host.inventory import Inventory
 from workers.host.orphans import kill_all_marked
 from workers.host.places import Places
@@ -71,19 +71,6 @@ _BEAT_TIMEOUT_S: Final = 2.0
 _TELL_S: Final = 1.0
 _CELERY_S: Final = 5.0
 """How long Celery may take to end when nothing is hosted any more: it reads from a Redis that may be silent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this worker is, and what it works with."""
-
-    incarnation: Incarnation
-    name: str
-    earlier: Mapping[Incarnation, int]
-    """Earlier lives of the name that beat no more, and where their counters stand."""
-    volume: Volume
-    database: Database
-    sealer: Sealer
 
 
 class WorkerProcess:
@@ -348,6 +335,7 @@ class WorkerProcess:
         warnings += troubles(self._settings, self._who.volume.walls)
         if self._beat is not None and self._beat.age_s >= self._settings.times.freeze_s:
             warnings.append("The database has taken no beat for a while: agents are frozen.")
+        warnings += walls.troubles(self._who.volume.walls)
         return files.Readiness(missing=missing, warnings=warnings)
 
 
@@ -373,6 +361,11 @@ def _context(settings: Settings, who: Identity, publisher: Publisher, bell: Bell
     )
 
 
+def _said(settings: Settings) -> walls.Said:
+    worker, given = settings.worker, environment.given(settings.environ, settings.child_env)
+    return walls.Said(worker.sandbox, worker.sandbox_read, settings.agent_commands, given, settings.core.database_url)
+
+
 def run(settings: Settings) -> int:
     """Run a worker until SIGTERM; the exit status (70: a peer judged it lost, 1: it failed; start it again)."""
     logs.set_up(process="worker", level=settings.core.log_level, form=settings.core.log_format)
@@ -380,7 +373,7 @@ def run(settings: Settings) -> int:
     root = Path(settings.worker.volume or "~/.corral/workspaces").expanduser()
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     volume = open_volume(root, [Path(folder).expanduser() for folder in settings.worker.allowed_folders])
-    volume = replace(volume, git=settings.git.rules())
+    volume = replace(walls.put_up(_said(settings), volume), git=settings.git.rules())
     database = Database(settings.core.database_url)
     me = mint_incarnation()
     earlier = namesakes.silent(database, name, me, beat_s=settings.times.beat_s)

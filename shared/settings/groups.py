@@ -174,6 +174,20 @@ class Worker:
     allow_bypass: bool = setting(
         "CORRAL_ALLOW_BYPASS", False, "Whether sessions may use mode bypass (the agent asks nobody).", parsing.flag
     )
+    sandbox: str = setting(
+        "CORRAL_SANDBOX",
+        "auto",
+        "Walls around each agent: auto takes the best that stand here (bubblewrap, Landlock, none); with required the "
+        "worker does not start where none stand; off puts up none.",
+        parsing.one_of("auto", "required", "off"),
+    )
+    sandbox_read: tuple[str, ...] = setting(
+        "CORRAL_SANDBOX_READ",
+        (),
+        "Files and folders (comma separated) that agents behind walls may read and run besides the system, such as "
+        "/opt/jdk or ~/.nvm.",
+        parsing.texts,
+    )
     drain_s: float = setting(
         "CORRAL_DRAIN_S",
         20.0,

@@ -144,6 +144,12 @@ JOURNAL_HOLDS = counter(
     "How often an agent's output was left in its pipe because too much waited to be committed.",
     "Normal for an agent that floods; steady growth means the database is too slow for the load.",
 )
+SANDBOX = gauge(
+    "corral_sandbox",
+    "1 at the walls this worker puts its agents behind: bubblewrap, landlock or none.",
+    "At none: look for walls.none in its log; docs/security.md says what to install.",
+    ("walls",),
+)
 SESSIONS_HOSTED = gauge(
     "corral_sessions_hosted",
     "Sessions this worker hosts now, idle ones too.",

@@ -33,6 +33,11 @@ ROOMS = {
         "managed",
         "pulls",
         "mirrors",
+        # The walls a worker chooses among.
+        "bubblewrap",
+        "landlock",
+        "confine",
+        "view",
     },
 }
 AGENT_ROOM = "shared/agents"

@@ -18,6 +18,7 @@ FREEZE_WITHIN_S = 0.3
 LEAVE_S = 0.005
 """What an agent that ended by itself leaves is killed this much later; mostly there is nothing, and nobody looks."""
 WALK_TRUST_S = 10.0
+SIGNALLED = 128
 
 
 class Loop:
@@ -119,6 +120,9 @@ class Lives:
 
     def _see_exit(self, order: Order, status: int) -> None:
         code = os.waitstatus_to_exitcode(status)
+        if order.is_walled and code > SIGNALLED:
+            # bubblewrap tells a signal the way shells do.
+            code = SIGNALLED - code
         how = {"code": code} if code >= 0 else {"signal": -code}
         self._loop.tell(op="exit", id=order.number, note=self._notes.pop(order.session, ""), **how)
         order.number = order.leader = 0
@@ -154,10 +158,13 @@ class Lives:
     # --- ends -------------------------------------------------------------------------------------------------
 
     def signal(self, session: str, number: int) -> None:
-        """Signal the groups of the session's agents."""
+        """Signal the groups of the session's agents, without what walls them in: its end would be theirs at once."""
         for leader in self._leaders(session):
-            with contextlib.suppress(OSError):
-                os.killpg(leader, number)
+            group = [seen for seen in tree.everyone().values() if seen.group == leader]
+            walls = [seen for seen in group if tree.name(seen.pid) == spawning.WALLS]
+            for seen in group:
+                if seen not in walls or len(walls) == len(group):
+                    tree.send(seen, number)
 
     def end(self, session: str, request: int | None = None) -> None:
         """Kill all of `session`, and what has not started yet; `tend` does it and tells `gone` to the request."""

@@ -16,6 +16,8 @@ from workers.host.wire import Message
 
 CHDIR, EXEC, FORK = "chdir", "exec", "fork"
 """The step of a spawn that failed."""
+WALLS = "bwrap"
+"""What bubblewrap's own processes are called. An agent that takes the name misses a polite end, nothing else."""
 
 
 class Order:
@@ -36,6 +38,11 @@ class Order:
         self.news = -1
         """What its keeper tells, line by line; ends with the keeper."""
         self.heard = b""
+
+    @property
+    def is_walled(self) -> bool:
+        """Whether bubblewrap stands between the keeper and the agent."""
+        return bool(self.argv) and os.path.basename(self.argv[0]) == WALLS  # noqa: PTH119 - pathlib is a megabyte
 
 
 def fork(order: Order, niceness: int) -> int:
@@ -168,6 +175,8 @@ def _become(order: Order, failed: int, parent: int, niceness: int) -> None:
 
 def _settle(parent: int, niceness: int) -> None:
     os.setsid()
+    # Its own keys: of those the worker was started with, the agent must see none.
+    tree.forget_keys()
     tree.die_with_parent()
     if os.getppid() != parent:
         os._exit(127)

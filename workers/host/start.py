@@ -116,11 +116,11 @@ async def _spawn(
     if plan.gate is None:
         if session.spec.allowed_domains:
             raise StartFailed("no wall of this worker holds an agent to its allowed_domains.")
-        walled = await threads.disk(walls.enclose, spec, place, network=True)
+        walled = await threads.disk(walls.enclose, spec, place, network=True, openings=place.openings)
         return await keeper.spawn(session.id, walled), contextlib.nullcontext()
     outlet = await threads.disk(Outlet.open, plan.gate, Dialer(plan.gate.policy.networks, world.resolve))
     try:
-        inner, openings = outlet.through(spec), [outlet.folder]
+        inner, openings = outlet.through(spec), [*place.openings, outlet.folder]
         walled = await threads.disk(walls.enclose, inner, place, network=False, openings=openings)
         return await keeper.spawn(session.id, walled), outlet.serving()
     except BaseException:

@@ -21,6 +21,8 @@ STOPPED = "TtZXx"
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,6 +78,15 @@ def marks(pid: int) -> str | None:
         return None
     _, found, rest = environ.partition(f"\0{MARK}=".encode())
     return os.fsdecode(rest.partition(b"\0")[0]) if found else None
+
+
+def name(pid: int) -> str:
+    """What the program of `pid` is called, 15 letters of it; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:  # noqa: PTH123 - as above
+            return os.fsdecode(file.read()).rstrip("\n")
+    except OSError:
+        return ""
 
 
 def with_descendants(table: Table, roots: Iterable[int], *, spare: Collection[int] = ()) -> set[int]:
@@ -179,6 +190,13 @@ def adopt_orphans() -> None:
     if _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def forget_keys() -> None:
+    """Give this process a new, empty session keyring, where the kernel has such."""
+    number = _KEYCTL.get(os.uname().machine)
+    if number:
+        _LIBC.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 def die_with_parent() -> None:
