@@ -114,7 +114,8 @@ def test_a_session_that_was_being_started_is_started_elsewhere(fleet_on_sqlite: 
     # On the worker that is to be lost the agent takes its time to come up.
     slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\ntouch "{here}/$$"\nsleep 20\n')
     slow.chmod(0o700)
-    client = fleet.up("a", CORRAL_DEMO_COMMAND=str(slow))
+    # It tells of itself outside of its place.
+    client = fleet.up("a", CORRAL_DEMO_COMMAND=str(slow), CORRAL_SANDBOX="off")
     worker = fleet["a"]
     prompted, bare = client.start("say up"), client.start()
 

@@ -58,7 +58,7 @@ def test_what_may_be_read_comes_out_as_it_is(root, tmp_path):
     assert sorted(tar.getnames()) == sorted(
         ["empty", "file", "sub", "sub/deep", "sub/deep/ünï", "sub/run.sh", "sub/up", "to-sub", archive.LEFT_OUT]
     )
-    tar.extractall(tmp_path / "unpacked", filter="data")
+    tar.extractall(tmp_path / "unpacked")  # noqa: S202 - our own; the first releases of 3.11 know no filter
     unpacked = tmp_path / "unpacked"
     assert (unpacked / "to-sub/ünï").read_bytes() == (root / "sub/deep/ünï").read_bytes()
     assert (unpacked / "sub/up").read_bytes() == b"hello"
