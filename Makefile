@@ -44,6 +44,13 @@ test: tools ## Run the tests (PostgreSQL and valkey come from wheels)
 test-agents: setup-agents ## Run the real agents against a scripted model server
 	$(PY) -m pytest -n $(JOBS) --dist loadfile tests/agents $(ARGS)
 
+.PHONY: test-agents-slice
+# Every row of the scenario table, one fleet of each agent; the rest costs CI more minutes than it has.
+AGENTS_SLICE := $(addprefix tests/agents/test_,claude_scenarios_live.py codex_scenarios_live.py claude_fleet.py \
+  codex_fleet.py opencode_live.py egress_live.py claude_phone.py)
+test-agents-slice: setup-agents ## A part of test-agents, what CI runs
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(AGENTS_SLICE) $(ARGS)
+
 .PHONY: test-mcp
 test-mcp: setup-mcp ## Run MCP's conformance suite and Inspector against a running API
 	$(PY) -m pytest tests/mcp $(ARGS)
