@@ -86,6 +86,8 @@ def make(
     """
     private = [real(folder) for folder in (*hidden, Path.home(), Path("/root"), Path("/home"))]
     folders = [Path(name) for name in given.get("PATH", "").split(os.pathsep)]
+    # A shim starts what lies beneath the folder above (~/.pyenv/shims, ~/.asdf/shims) and is no use without.
+    folders += [folder.parent for folder in folders if folder.name == "shims"]
     named = [Path(value) for value in given.values()]
     programs = [path for command in commands for path in _program(command, given.get("PATH"))]
     found = [path for path in (*folders, *named, *programs) if path.is_absolute() and not _shows(path, private)]
