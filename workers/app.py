@@ -373,10 +373,10 @@ def run(settings: Settings) -> int:
     root = Path(settings.worker.volume or "~/.corral/workspaces").expanduser()
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     volume = open_volume(root, [Path(folder).expanduser() for folder in settings.worker.allowed_folders])
-    volume = replace(walls.put_up(_said(settings), volume), git=settings.git.rules())
     database = Database(settings.core.database_url)
     me = mint_incarnation()
     earlier = namesakes.silent(database, name, me, beat_s=settings.times.beat_s)
+    volume = replace(walls.put_up(_said(settings), volume), git=settings.git.rules())
     who = Identity(me, name, earlier, volume, database, Sealer(str(settings.core.secret_key)))
     gate = steps.Gate()
     with HeardPublisher(settings.core.redis_url) as publisher, Bell(settings.core.redis_url) as bell:
