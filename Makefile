@@ -45,9 +45,9 @@ test-agents: setup-agents ## Run the real agents against a scripted model server
 	$(PY) -m pytest -n $(JOBS) --dist loadfile tests/agents $(ARGS)
 
 .PHONY: test-agents-slice
-# Every row of the scenario table, one fleet of each agent; the rest costs CI more minutes than it has.
+# Every row of the scenario table, and a fleet; the rest costs CI more minutes than it has.
 AGENTS_SLICE := $(addprefix tests/agents/test_,claude_scenarios_live.py codex_scenarios_live.py claude_fleet.py \
-  codex_fleet.py opencode_live.py egress_live.py claude_phone.py)
+  opencode_live.py egress_live.py)
 test-agents-slice: setup-agents ## A part of test-agents, what CI runs
 	$(PY) -m pytest -n $(JOBS) --dist loadfile $(AGENTS_SLICE) $(ARGS)
 
