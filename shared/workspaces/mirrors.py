@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -185,7 +186,8 @@ def _lock(file: int, how: int, timeout_s: float) -> None:
 def _askpass(folder: Path) -> Path:
     program = folder / "askpass"
     if not program.exists() or program.read_text(encoding="ascii") != gitreach.ASKPASS:
-        fresh = folder / f".askpass-{os.getpid()}"
+        # Two threads may write it at once: each writes a file of its own, and the last is as good as the first.
+        fresh = folder / f".askpass-{secrets.token_hex(8)}"
         fresh.write_text(gitreach.ASKPASS, encoding="ascii")
         fresh.chmod(0o700)
         fresh.replace(program)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +41,24 @@ def test_each_use_sees_what_the_server_has_now_and_mends_what_a_killed_fetch_lef
 
     assert (mirror.head, before in after, len(set(after))) == ("main", False, 1)
     assert not (mirror.path / "objects/pack/tmp_pack_x").exists()
+
+
+def test_clones_that_begin_together_on_a_new_volume_all_get_what_they_ask_for(git_server, volume):
+    remotes = [remote_of(git_server.url(f"together/{name}")) for name in "abcdefgh"]
+    for name in "abcdefgh":
+        git_server.make(f"together/{name}", {"plum.txt": f"{name}\n"})
+    ready = threading.Barrier(len(remotes))
+
+    def begin(remote):
+        ready.wait(30)
+        with mirrors.refreshed(volume, remote) as mirror:
+            return mirror.head
+
+    with ThreadPoolExecutor(len(remotes)) as pool:
+        heads = list(pool.map(begin, remotes))
+
+    assert heads == ["main"] * len(remotes)
+    assert sorted(one.name for one in (volume.root / "mirrors").glob("*askpass*")) == ["askpass"]
 
 
 def test_who_lost_access_gets_nothing_from_the_mirror(git_server, volume):
