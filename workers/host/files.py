@@ -6,28 +6,26 @@ API's side. What is larger than one answer goes through `streams.py`.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
 
 from shared.domain.clock import to_text
 from shared.domain.errors import Conflict, CorralError, InvalidField, NotFound, Refused, Unauthenticated
-from shared.domain.ids import SessionId, is_id
+from shared.domain.ids import SessionId
 from shared.telemetry.metrics import FILE_REFUSALS
-from shared.workspaces import opener, signed
+from shared.workspaces import opener
 from shared.workspaces.kind import Place
 from shared.workspaces.opener import MAX_ENTRIES, MAX_READ_BYTES
 from shared.workspaces.remote import MODIFIED_HEADER, SIZE_HEADER
+from workers.host.desk import Desk, Query, located, number, session_of
 from workers.host.gitdesk import GitDesk
-from workers.host.streams import Rules, Streams, number, shown
+from workers.host.streams import Rules, Streams, shown
 
 THREADS = 4
 WAITING_LIMIT = 64
@@ -66,7 +64,7 @@ def make_app(
     """The application. `key` is `signed.key_of(CORRAL_SECRET_KEY)`; `readiness` and `metrics` (Prometheus text)
     are called on the loop and must not block.
     """
-    desk = _Desk(key, locate, remove)
+    desk = _FileDesk(key, locate, remove)
     rules = rules or Rules()
     streams, git = Streams(key, locate, rules), GitDesk(key, locate, rules.walls)
 
@@ -117,42 +115,23 @@ def reachable(host: str) -> str:
     return socket.getfqdn() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
 
 
-class _Desk:
+class _FileDesk:
     def __init__(self, key: bytes, locate: Locate, remove: Remove) -> None:
-        self._key = key
+        self._desk = Desk(key, "files", threads=THREADS, at_once=WAITING_LIMIT)
+        self.open = self._desk.open
         self._locate = locate
         self._remove = remove
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
-        self._waiting = 0
-
-    async def open(self, _: web.Application) -> AsyncIterator[None]:
-        yield
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def serve(self, request: web.Request) -> web.Response:
-        signed.verify(self._key, request.method, request.raw_path, request.headers)
-        query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, errors="surrogateescape"))
-        if self._waiting >= WAITING_LIMIT:
-            return _told("busy", "Too many requests wait for this worker's disk.", HTTPStatus.SERVICE_UNAVAILABLE)
-        self._waiting += 1
-        try:
-            answer = self._removed if request.method == "DELETE" else self._answer
-            return await asyncio.get_running_loop().run_in_executor(self._threads, answer, query)
-        finally:
-            self._waiting -= 1
+        with self._desk.serving(request) as query:
+            return await self._desk.run(self._removed if request.method == "DELETE" else self._answer, query)
 
-    def _removed(self, query: dict[str, str]) -> web.Response:
-        session = query.get("session", "")
-        if not is_id(session, "ses"):
-            raise NotFound("workspace", session[:80])
-        self._remove(SessionId(session))
+    def _removed(self, query: Query) -> web.Response:
+        self._remove(session_of(query))
         return web.json_response({})
 
-    def _answer(self, query: dict[str, str]) -> web.Response:
-        session = query.get("session", "")
-        place = self._locate(SessionId(session)) if is_id(session, "ses") else None
-        if place is None:
-            raise NotFound("workspace", session[:80])
+    def _answer(self, query: Query) -> web.Response:
+        place = located(self._locate, query)
         path = query.get("path", "")
         match query.get("op"):
             case "list":

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Final
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from shared.domain.errors import InvalidField, NotFound
-from shared.domain.ids import SessionId, is_id
-from shared.workspaces import gitviews, signed
+from shared.domain.errors import InvalidField
+from shared.domain.ids import SessionId
+from shared.workspaces import gitviews
 from shared.workspaces.kind import Place, Walls
-from workers.host.streams import StreamsBusy, number
+from workers.host.desk import Desk, Query, located, number
 
 THREADS: Final = 2
 WAITING_LIMIT: Final = 16
@@ -25,34 +22,18 @@ class GitDesk:
     """The route `/git`. `locate` blocks and is called in a thread."""
 
     def __init__(self, key: bytes, locate: Callable[[SessionId], Place | None], walls: Walls) -> None:
-        self._key = key
+        self._desk = Desk(key, "git", threads=THREADS, at_once=WAITING_LIMIT)
+        self.open = self._desk.open
         self._locate = locate
         self._walls = walls
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="git")
-        self._waiting = 0
-
-    async def open(self, _: web.Application) -> AsyncIterator[None]:
-        """For `cleanup_ctx`."""
-        yield
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def serve(self, request: web.Request) -> web.Response:
         """One signed request."""
-        signed.verify(self._key, request.method, request.raw_path, request.headers)
-        query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, errors="surrogateescape"))
-        if self._waiting >= WAITING_LIMIT:
-            raise StreamsBusy
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, query)
-        finally:
-            self._waiting -= 1
+        with self._desk.serving(request) as query:
+            return await self._desk.run(self._answer, query)
 
-    def _answer(self, query: dict[str, str]) -> web.Response:
-        session = query.get("session", "")
-        place = self._locate(SessionId(session)) if is_id(session, "ses") else None
-        if place is None:
-            raise NotFound("workspace", session[:80])
+    def _answer(self, query: Query) -> web.Response:
+        place = located(self._locate, query)
         match query.get("op"):
             case "diff":
                 found = gitviews.diff(place, self._walls, base=query.get("base", "HEAD"))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
-from shared.domain.errors import InvalidField, NotFound
-from shared.domain.ids import SessionId, is_id
+from shared.domain.errors import InvalidField
+from shared.domain.ids import SessionId
 from shared.domain.json import JsonObject
 from shared.domain.pulls import Proposal, PullRequest
-from shared.workspaces import pulls, signed
+from shared.workspaces import pulls
 from shared.workspaces.kind import Place, Volume
-from workers.host.streams import StreamsBusy
+from workers.host.desk import Desk, Query, located
 
 THREADS: Final = 2
 WAITING_LIMIT: Final = 8
@@ -31,42 +29,24 @@ class PullDesk:
     """The route `/pull-request`. `locate` blocks and is called in a thread; None: no such workspace here."""
 
     def __init__(self, key: bytes, locate: Callable[[SessionId], Work | None], volume: Volume) -> None:
-        self._key = key
+        self._desk = Desk(key, "pulls", threads=THREADS, at_once=WAITING_LIMIT)
         self._locate = locate
         self._volume = volume
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pulls")
-        self._waiting = 0
 
     def join(self, app: web.Application) -> None:
         """Serve the route as a part of `app`."""
         app.router.add_post("/pull-request", self.serve)
-        app.cleanup_ctx.append(self.open)
-
-    async def open(self, _: web.Application) -> AsyncIterator[None]:
-        """For `cleanup_ctx`."""
-        yield
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        app.cleanup_ctx.append(self._desk.open)
 
     async def serve(self, request: web.Request) -> web.Response:
         """One signed request. Its target names the SHA-256 of its body, which the signature so covers."""
-        signed.verify(self._key, request.method, request.raw_path, request.headers)
-        body = await request.read()
-        if hashlib.sha256(body).hexdigest() != request.query.get("sha256"):
-            raise InvalidField("sha256", "is not that of the body")
-        if self._waiting >= WAITING_LIMIT:
-            raise StreamsBusy
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            session = request.query.get("session", "")
-            made = await loop.run_in_executor(self._threads, self._propose, session, json.loads(body))
+        with self._desk.serving(request) as query:
+            body = await request.read()
+            if hashlib.sha256(body).hexdigest() != query.get("sha256"):
+                raise InvalidField("sha256", "is not that of the body")
+            made = await self._desk.run(self._propose, query, json.loads(body))
             return web.json_response(dataclasses.asdict(made))
-        finally:
-            self._waiting -= 1
 
-    def _propose(self, session: str, told: JsonObject) -> PullRequest:
-        found = self._locate(SessionId(session)) if is_id(session, "ses") else None
-        if found is None:
-            raise NotFound("workspace", session[:80])
-        place, spec = found
+    def _propose(self, query: Query, told: JsonObject) -> PullRequest:
+        place, spec = located(self._locate, query)
         return pulls.propose(place, spec, Proposal(**told), self._volume)  # type: ignore[arg-type] # our API's own

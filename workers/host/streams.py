@@ -7,29 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
-from urllib.parse import parse_qsl
+from typing import Final
 
 import structlog
 from aiohttp import web
 
 from shared.domain.clock import to_text
-from shared.domain.errors import InvalidField, NotFound, Unavailable
-from shared.domain.ids import SessionId, is_id
+from shared.domain.errors import InvalidField
+from shared.domain.ids import SessionId
 from shared.telemetry import metrics
-from shared.workspaces import archive, signed, writer
+from shared.workspaces import archive, writer
 from shared.workspaces.kind import NoWalls, Place, Walls
 from shared.workspaces.opener import Entry
 from shared.workspaces.room import Bounds
 from shared.workspaces.writer import Incoming, Written
+from workers.host.desk import Desk, Query, located, number
 
 log = structlog.get_logger(__name__)
-
-Made = TypeVar("Made")
 
 THREADS: Final = 4
 AT_ONCE: Final = 16
@@ -50,60 +47,32 @@ class Rules:
     """What git runs behind."""
 
 
-class StreamsBusy(Unavailable):
-    """The worker reads and writes as many streams as it may."""
-
-    code = "busy"
-
-    def __init__(self) -> None:
-        super().__init__("Too many files go in and out of this worker.")
-
-
 class Streams:
     """The routes `/file` (PUT, DELETE) and `/archive` (GET). `locate` blocks and is called in a thread."""
 
     def __init__(self, key: bytes, locate: Callable[[SessionId], Place | None], rules: Rules) -> None:
-        self._key = key
+        self._desk = Desk(key, "streams", threads=THREADS, at_once=AT_ONCE)
+        self.open = self._desk.open
         self._locate = locate
         self._rules = rules
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="streams")
-        self._open = 0
-
-    async def open(self, _: web.Application) -> AsyncIterator[None]:
-        """For `cleanup_ctx`."""
-        yield
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One signed request."""
-        signed.verify(self._key, request.method, request.raw_path, request.headers)
-        query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, errors="surrogateescape"))
-        if self._open >= AT_ONCE:
-            raise StreamsBusy
-        self._open += 1
-        try:
-            place = await self._run(self._placed, query.get("session", ""))
+        with self._desk.serving(request) as query:
+            place: Place = await self._desk.run(located, self._locate, query)
             match request.method:
                 case "PUT":
                     return await self._put(request, place, query)
                 case "DELETE":
-                    removed = await self._run(_remove, place, query)
+                    removed = await self._desk.run(_remove, place, query)
                     return web.json_response(shown(removed))
             return await self._pack(request, place, query)
-        finally:
-            self._open -= 1
-
-    def _placed(self, session: str) -> Place:
-        place = self._locate(SessionId(session)) if is_id(session, "ses") else None
-        if place is None:
-            raise NotFound("workspace", session[:80])
-        return place
 
     # --- in ---
 
-    async def _put(self, request: web.Request, place: Place, query: dict[str, str]) -> web.Response:
+    async def _put(self, request: web.Request, place: Place, query: Query) -> web.Response:
         size = number(query, "size", 0)
-        incoming = await self._run(self._begin, place, query.get("path", ""), size)
+        incoming = await self._desk.run(self._begin, place, query.get("path", ""), size)
         try:
             digest = hashlib.sha256()
             left = size
@@ -112,13 +81,13 @@ class Streams:
                 if left < 0:
                     break
                 digest.update(piece)
-                await self._run(incoming.put, piece)
+                await self._desk.run(incoming.put, piece)
             # What was signed is what is written: nobody on the way can have cut or changed it.
             if left or digest.hexdigest() != query.get("sha256"):
                 raise InvalidField("body", "is not what was announced")
-            written: Written = await self._run(_publish, incoming, query.get("create") == "1")
+            written: Written = await self._desk.run(_publish, incoming, query.get("create") == "1")
         finally:
-            await asyncio.shield(self._run(incoming.close))
+            await asyncio.shield(self._desk.run(incoming.close))
         metrics.FILE_BYTES.labels(direction="in").inc(size)
         return web.json_response({**shown(written.entry), "created": written.is_new})
 
@@ -132,7 +101,7 @@ class Streams:
 
     # --- out ---
 
-    async def _pack(self, request: web.Request, place: Place, query: dict[str, str]) -> web.StreamResponse:
+    async def _pack(self, request: web.Request, place: Place, query: Query) -> web.StreamResponse:
         pieces = archive.pack(
             place.root,
             query.get("path", "."),
@@ -140,19 +109,19 @@ class Streams:
             gzip=query.get("gzip") == "1",
         )
         try:
-            await self._run(next, pieces, None)
+            await self._desk.run(next, pieces, None)
             response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
             response.enable_chunked_encoding()
             await response.prepare(request)
             await self._send(request, response, pieces)
         finally:
             # Closed in a thread of its own making: a piece may still be on its way there.
-            self._threads.submit(_close, pieces)
+            self._desk.threads.submit(_close, pieces)
         return response
 
     async def _send(self, request: web.Request, response: web.StreamResponse, pieces: Iterator[bytes]) -> None:
         try:
-            while (piece := await self._run(next, pieces, None)) is not None:
+            while (piece := await self._desk.run(next, pieces, None)) is not None:
                 async with asyncio.timeout(STALL_S):
                     await response.write(piece)
                 metrics.FILE_BYTES.labels(direction="out").inc(len(piece))
@@ -162,33 +131,18 @@ class Streams:
             if request.transport is not None:
                 request.transport.abort()
 
-    async def _run(self, work: Callable[..., Made], *given: object) -> Made:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
-
 
 def _publish(incoming: Incoming, create_only: object) -> Written:
     return incoming.publish(create_only=bool(create_only))
 
 
-def _remove(place: Place, query: dict[str, str]) -> Entry:
+def _remove(place: Place, query: Query) -> Entry:
     return writer.remove(place.root, query.get("path", ""), recursive=query.get("recursive") == "1")
 
 
 def _close(pieces: Iterator[bytes]) -> None:
     with closing(pieces):  # type: ignore[type-var] # it is a generator
         return
-
-
-def number(query: dict[str, str], name: str, default: int) -> int:
-    """A whole number of the query.
-
-    Raises:
-        InvalidField: it is none.
-    """
-    value = query.get(name, str(default))
-    if not (value.isascii() and value.isdigit() and len(value) <= 18):
-        raise InvalidField(name, "must be a whole number, 0 or more")
-    return int(value)
 
 
 def shown(entry: Entry) -> dict[str, object]:
