@@ -8,7 +8,8 @@ from shared.domain.errors_files import FolderInUse
 from shared.domain.session import SessionSpec
 from shared.operations.transaction import Act
 from shared.store import folders
-from shared.workspaces.folder import Folder, may_share, overlap
+from shared.workspaces.existing import overlap
+from shared.workspaces.folder import Folder, may_share
 
 
 def take(act: Act, spec: SessionSpec) -> None:

@@ -17,8 +17,6 @@ RUN_BYTES: Final = 16 * 1024**2
 
 _OWN: Final = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent")
 """No --new-session: the warden has made one without a terminal, and its signals go to this process group."""
-_OWNERS: Final = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER")
-"""What root needs to work in a folder of somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Bubblewrap:
         """Who the process is, and what it may do as such."""
         none = ("--cap-drop", "ALL")
         if view.is_foreign(root):
-            return (*none, *(word for name in _OWNERS for word in ("--cap-add", name)))
+            return (*none, *(word for name in view.OWNERS for word in ("--cap-add", name)))
         return ("--unshare-user", *(("--disable-userns",) if self.is_last else ()), *none)
 
     def _files(self, place: Place, openings: Sequence[Path]) -> Iterable[str]:

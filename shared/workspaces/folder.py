@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
-from shared.domain.errors import InvalidField, WorkspaceUnusable
+from shared.domain.errors import InvalidField
 from shared.domain.ids import SessionId
 from shared.domain.json import JsonObject
-from shared.workspaces import managed
-from shared.workspaces.copying import copy_tree
-from shared.workspaces.existing import existing as _existing
-from shared.workspaces.existing import is_beneath as _is_beneath
-from shared.workspaces.existing import path_of as _path
-from shared.workspaces.kind import Place, Volume
+from shared.workspaces import existing, managed
+from shared.workspaces.kind import Place, Volume, check_keys
 
 KEYS = {"kind", "path", "shared"}
 
@@ -29,10 +25,7 @@ class Folder:
     portable = False
 
     def check(self, spec: JsonObject, volume_hint: Sequence[Path]) -> JsonObject:
-        if unknown := sorted(spec.keys() - KEYS):
-            raise InvalidField(f"workspace.{unknown[0]}", "is unknown; a folder takes path and shared, or nothing")
-        if spec.get("kind", self.name) != self.name:
-            raise InvalidField("workspace.kind", f"must be {self.name}")
+        check_keys(self.name, spec, KEYS, "a folder takes path and shared, or nothing")
         shared = spec.get("shared", False)
         if not isinstance(shared, bool):
             raise InvalidField("workspace.shared", "must be true or false")
@@ -40,10 +33,7 @@ class Folder:
             if shared:
                 raise InvalidField("workspace.shared", "is for an existing folder; a new one is this session's alone")
             return {"kind": self.name}
-        path = _path(spec["path"])
-        # Where the caller knows the allow-list a foreign path is refused at once; `open` has the last word.
-        if volume_hint and not _is_beneath(path, volume_hint):
-            raise InvalidField("workspace.path", "is not in a folder that CORRAL_ALLOWED_FOLDERS names")
+        path = existing.wished(spec["path"], volume_hint)
         return {"kind": self.name, "path": str(path), **({"shared": True} if shared else {})}
 
     def fork(self, spec: JsonObject, source: SessionId) -> JsonObject:
@@ -51,27 +41,19 @@ class Folder:
         return spec if spec.get("path") is not None else {"kind": self.name, "copy_of": source}
 
     def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
-        own = managed.own(session, volume)
-        existing = spec.get("path")
-        root = own / "workspace" if existing is None else _existing(_path(existing), volume)
-        try:
-            for folder in (own.parent, own, own / "home"):
-                _make(folder)
-            if isinstance(source := spec.get("copy_of"), str) and not root.exists():
-                copy_tree(managed.own(SessionId(source), volume) / "workspace", root)
-            _make(root)
-            (own / "home").chmod(0o700)
-        except OSError as trouble:
-            raise WorkspaceUnusable(f"the worker's volume cannot be written ({trouble.strerror}).") from trouble
-        return Place(root=root, home=own / "home", managed=existing is None)
+        if (path := spec.get("path")) is not None:
+            root = existing.opened(path, volume)
+            return Place(root, managed.prepare(session, volume).home, managed=False)
+        if isinstance(source := spec.get("copy_of"), str):
+            return managed.make(session, volume, lambda root: managed.copy_of(SessionId(source), volume, root))
+        return managed.make(session, volume, Path.mkdir)
 
     def find(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place | None:
-        own = managed.own(session, volume)
-        existing = spec.get("path")
-        if own.is_symlink() or not (own / "home").is_dir():
+        if (path := spec.get("path")) is None:
+            return managed.found(session, volume)
+        if not managed.has_home(session, volume):
             return None
-        root = own / "workspace" if existing is None else _existing(_path(existing), volume)
-        return Place(root=root, home=own / "home", managed=existing is None) if _is_folder(root) else None
+        return Place(existing.opened(path, volume), managed.place(session, volume).home, managed=False)
 
     def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
         managed.remove(session, volume)
@@ -80,18 +62,3 @@ class Folder:
 def may_share(one: JsonObject, other: JsonObject) -> bool:
     """Whether both specs say that they share their folder."""
     return one.get("shared") is True and other.get("shared") is True
-
-
-def overlap(one: PurePath, other: PurePath) -> bool:
-    """Whether two folders are the same, or one lies in the other."""
-    return one.is_relative_to(other) or other.is_relative_to(one)
-
-
-def _make(folder: Path) -> None:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink():
-        raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()

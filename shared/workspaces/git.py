@@ -11,8 +11,7 @@ from shared.domain.ids import SessionId
 from shared.domain.json import JsonObject, JsonValue
 from shared.workspaces import managed
 from shared.workspaces.cloning import clone
-from shared.workspaces.copying import copy_tree
-from shared.workspaces.kind import Place, Volume
+from shared.workspaces.kind import Place, Volume, check_keys
 
 KEYS = {"kind", "url", "ref", "depth"}
 DEPTH_LIMIT = 1_000_000
@@ -29,10 +28,7 @@ class Git:
     portable = False
 
     def check(self, spec: JsonObject, volume_hint: Sequence[Path]) -> JsonObject:
-        if unknown := sorted(spec.keys() - KEYS):
-            raise InvalidField(f"workspace.{unknown[0]}", "is unknown; git takes url, ref and depth")
-        if spec.get("kind", self.name) != self.name:
-            raise InvalidField("workspace.kind", f"must be {self.name}")
+        check_keys(self.name, spec, KEYS, "git takes url, ref and depth")
         checked: JsonObject = {"kind": self.name, "url": remote_of(spec.get("url")).url}
         if spec.get("ref") is not None:
             checked["ref"] = ref_of(spec["ref"])
@@ -48,8 +44,7 @@ class Git:
 
     def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
         if isinstance(source := spec.get("copy_of"), str):
-            copied = managed.place(SessionId(source), volume).root
-            return managed.make(session, volume, lambda root: copy_tree(copied, root))
+            return managed.make(session, volume, lambda root: managed.copy_of(SessionId(source), volume, root))
         return managed.make(session, volume, lambda root: clone(spec, root, volume))
 
     def find(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place | None:

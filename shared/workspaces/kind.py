@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from shared.domain.errors import InvalidField
 from shared.domain.git import GitRules
 from shared.domain.ids import SessionId
 from shared.domain.json import JsonObject
@@ -74,6 +75,18 @@ class Volume:
     """What processes that touch a session's files run behind."""
     git: GitRules = field(default_factory=GitRules)
     """What may be cloned to this disk, and how."""
+
+
+def check_keys(kind: str, spec: JsonObject, keys: Collection[str], takes: str) -> None:
+    """Return if `spec` is one of this kind and holds nothing but `keys`; `takes` says in words what those are.
+
+    Raises:
+        InvalidField: which key, and why.
+    """
+    if unknown := sorted(spec.keys() - keys):
+        raise InvalidField(f"workspace.{unknown[0]}", f"is unknown; {takes}")
+    if spec.get("kind", kind) != kind:
+        raise InvalidField("workspace.kind", f"must be {kind}")
 
 
 class Kind(Protocol):

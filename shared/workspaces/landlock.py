@@ -18,8 +18,6 @@ LAUNCHER: Final = str(Path(__file__).with_name("confine.py"))
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 """No terminals and no shared memory: those are not the session's own."""
 _SEEN: Final = ("/proc", "/sys/devices/system/cpu", "/sys/fs/cgroup")
-_OWNERS: Final = (0, 1, 3)
-"""CAP_CHOWN, CAP_DAC_OVERRIDE and CAP_FOWNER: what root needs to work in a folder of somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class Landlock:
         argv += (f"write:{path}" for path in (place.root, place.home, *openings))
         argv += (f"write:/dev/{name}" for name in _DEVICES)
         argv += (f"limit:{name}={soft}:{hard}" for name, (soft, hard) in view.limits().items())
-        argv += (f"keep:{number}" for number in (_OWNERS if view.is_foreign(place.root) else ()))
+        argv += (f"keep:{number}" for number in (view.OWNERS.values() if view.is_foreign(place.root) else ()))
         argv += () if network else ("no-network",)
         argv += ("--", *view.inside(self.env, spec.env), *spec.argv)
         return SpawnSpec(argv=argv, env=view.outside(spec.env), cwd=spec.cwd)

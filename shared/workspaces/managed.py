@@ -13,6 +13,7 @@ from typing import Final
 
 from shared.domain.errors import InvalidField, WorkspaceUnusable
 from shared.domain.ids import SessionId, is_id
+from shared.workspaces.copying import copy_tree
 from shared.workspaces.kind import Place, Volume
 
 REMOVE_S: Final = 600.0
@@ -38,8 +39,13 @@ def place(session: SessionId, volume: Volume) -> Place:
 def found(session: SessionId, volume: Volume) -> Place | None:
     """The same where both are there."""
     known = place(session, volume)
-    is_there = not known.root.parent.is_symlink() and known.home.is_dir() and _is_folder(known.root)
-    return known if is_there else None
+    return known if has_home(session, volume) and _is_folder(known.root) else None
+
+
+def has_home(session: SessionId, volume: Volume) -> bool:
+    """Whether `prepare` has been here."""
+    folder = own(session, volume)
+    return not folder.is_symlink() and (folder / "home").is_dir()
 
 
 def make(session: SessionId, volume: Volume, fill: Callable[[Path], None]) -> Place:
@@ -76,6 +82,11 @@ def prepare(session: SessionId, volume: Volume) -> Place:
     if known.root.is_symlink():
         raise WorkspaceUnusable("a symlink stands in its place on the worker's volume.")
     return known
+
+
+def copy_of(source: SessionId, volume: Volume, root: Path) -> None:
+    """Copy the workspace of another session to `root`, as `copying.copy_tree` does."""
+    copy_tree(place(source, volume).root, root)
 
 
 def remove(session: SessionId, volume: Volume) -> None:

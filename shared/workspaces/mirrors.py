@@ -73,8 +73,7 @@ def within(folder: Path, limit: int) -> Callable[[], None]:
         began = time.monotonic()
         if began < next_at:
             return
-        if size_bytes(folder) > limit:
-            raise GitFailed("clone", f"the repository is larger than {limit} bytes, which CORRAL_GIT_SIZE_LIMIT allows")
+        within_now(folder, limit)
         # A folder of many files takes long to measure: a tenth of the time at most goes into that.
         next_at = time.monotonic() + max(0.5, 10 * (time.monotonic() - began))
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.workspaces.existing import is_beneath
+
 SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Programs and libraries. On most systems all but the first are links into it."""
 
@@ -56,19 +58,18 @@ class View:
         """The readable ones that are there, outside of the system; what is in a folder of them is left out."""
         found: list[Path] = []
         for path in sorted(self.readable, key=lambda path: len(path.parts)):
-            if path.exists() and not is_beneath(path, [*SYSTEM, *found]):
+            if path.exists() and not is_beneath(path, [*map(Path, SYSTEM), *found]):
                 found.append(path)
         return found
+
+
+OWNERS: Final = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3}
+"""What root needs to work in a folder of somebody else, with the kernel's numbers."""
 
 
 def real(path: Path) -> Path:
     """`path` without links, whether it is there or may be looked at."""
     return Path(os.path.realpath(path))
-
-
-def is_beneath(path: Path, folders: Sequence[str | Path]) -> bool:
-    """Whether `path` is one of the folders or in one."""
-    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def is_above(path: Path, others: Sequence[Path]) -> bool:

@@ -18,12 +18,11 @@ from shared.domain.errors_git import GitFailed, NotARepository
 from shared.domain.git import ref_of, remote_of
 from shared.domain.ids import SessionId
 from shared.domain.json import JsonObject
-from shared.workspaces import gitcmd, managed
+from shared.workspaces import existing, gitcmd, managed
 from shared.workspaces.cloning import clone
 from shared.workspaces.copying import copy_tree
-from shared.workspaces.existing import existing, is_beneath, path_of
 from shared.workspaces.gitcmd import Bounds
-from shared.workspaces.kind import Place, Volume
+from shared.workspaces.kind import Place, Volume, check_keys
 
 KEYS = {"kind", "path", "url", "ref", "branch"}
 NOTE = "worktree"
@@ -37,20 +36,14 @@ class Worktree:
     portable = False
 
     def check(self, spec: JsonObject, volume_hint: Sequence[Path]) -> JsonObject:
-        if unknown := sorted(spec.keys() - KEYS):
-            raise InvalidField(f"workspace.{unknown[0]}", "is unknown; a worktree takes path or url, ref and branch")
-        if spec.get("kind", self.name) != self.name:
-            raise InvalidField("workspace.kind", f"must be {self.name}")
+        check_keys(self.name, spec, KEYS, "a worktree takes path or url, ref and branch")
         if (spec.get("path") is None) == (spec.get("url") is None):
             raise InvalidField("workspace", "takes either path, a local repository, or url")
         checked: JsonObject = {"kind": self.name}
         if spec.get("url") is not None:
             checked["url"] = remote_of(spec["url"]).url
         else:
-            path = path_of(spec["path"])
-            if volume_hint and not is_beneath(path, volume_hint):
-                raise InvalidField("workspace.path", "is not in a folder that CORRAL_ALLOWED_FOLDERS names")
-            checked["path"] = str(path)
+            checked["path"] = str(existing.wished(spec["path"], volume_hint))
         return checked | {key: ref_of(spec[key], f"workspace.{key}") for key in ("ref", "branch") if spec.get(key)}
 
     def fork(self, spec: JsonObject, source: SessionId) -> JsonObject:
@@ -59,7 +52,7 @@ class Worktree:
 
     def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:
         if (path := spec.get("path")) is not None:
-            return _open_local(session, spec, volume, existing(path_of(path), volume))
+            return _open_local(session, spec, volume, existing.opened(path, volume))
         return managed.make(session, volume, lambda root: _fill(session, spec, volume, root))
 
     def find(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place | None:
@@ -67,7 +60,7 @@ class Worktree:
             return place
         if not _note(place).get("is_whole"):
             return None
-        return _with_repository(place, existing(path_of(spec["path"]), volume))
+        return _with_repository(place, existing.opened(spec["path"], volume))
 
     def remove(self, session: SessionId, spec: JsonObject, volume: Volume) -> None:
         place = managed.place(session, volume)
@@ -76,7 +69,7 @@ class Worktree:
         elif note := _note(place):
             # A repository that is gone, or no longer allowed, keeps its note of the worktree: nothing else is lost.
             with contextlib.suppress(CorralError):
-                _prune(place, existing(path_of(spec["path"]), volume), note, volume)
+                _prune(place, existing.opened(spec["path"], volume), note, volume)
         managed.remove(session, volume)
 
 
@@ -90,8 +83,7 @@ def _branch(session: SessionId, spec: JsonObject) -> str:
 def _fill(session: SessionId, spec: JsonObject, volume: Volume, root: Path) -> None:
     branch = _branch(session, spec)
     if isinstance(source := spec.get("copy_of"), str):
-        origin = managed.place(SessionId(source), volume)
-        copy_tree(origin.root, root)
+        managed.copy_of(SessionId(source), volume, root)
         # Its configuration is an agent's by now.
         copied = Place(root, managed.place(session, volume).home, managed=True)
         gitcmd.run_in(copied, volume.walls, ["checkout", "--quiet", "-b", branch])

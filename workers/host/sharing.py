@@ -9,7 +9,8 @@ from shared.domain.errors import WorkspaceUnusable
 from shared.domain.session import Session
 from shared.store import folders
 from shared.store.database import Database
-from shared.workspaces.folder import Folder, may_share, overlap
+from shared.workspaces.existing import overlap
+from shared.workspaces.folder import Folder, may_share
 from shared.workspaces.kind import Place, Volume
 
 
