@@ -128,6 +128,19 @@ def whole(about: str, *, at_least: int, at_most: int, **more: Any) -> Whole:
     return Whole(validate=validate.Range(min=at_least, max=at_most), metadata=_meta(about, more), **more)
 
 
+def counted(about: str, *, at_least: int, at_most: int, default: int | None) -> Whole:
+    """A whole number of a query within bounds."""
+    bounds = validate.Range(at_least, at_most)
+    return Whole(textual=True, load_default=default, validate=bounds, metadata={"description": about})
+
+
+def switch(about: str) -> fields.Boolean:
+    """Yes or no in a query; absent is no."""
+    return fields.Boolean(
+        truthy={"true", "1"}, falsy={"false", "0"}, load_default=False, metadata={"description": about}
+    )
+
+
 def flag(about: str, **more: Any) -> fields.Boolean:
     """Yes or no."""
     return fields.Boolean(truthy={True}, falsy={False}, metadata=_meta(about, more), **more)

@@ -2,73 +2,38 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
-from api.schemas.fields import Request, View, Whole, moment, shown, text
+from api.schemas.fields import Request, View, counted, moment, shown, switch, text
 from shared.workspaces.opener import MAX_DEPTH, MAX_ENTRIES, MAX_READ_BYTES
 
 
 class FilesQuery(Request):
     """What to show of a folder, or which part of a file."""
 
-    depth = Whole(
-        textual=True,
-        load_default=1,
-        validate=validate.Range(1, MAX_DEPTH),
-        metadata={"description": "Folder: levels to go down."},
-    )
-    entries = Whole(
-        textual=True,
-        load_default=1000,
-        validate=validate.Range(1, MAX_ENTRIES),
-        metadata={"description": "Folder: most entries of the answer."},
-    )
+    depth = counted("Folder: levels to go down.", at_least=1, at_most=MAX_DEPTH, default=1)
+    entries = counted("Folder: most entries of the answer.", at_least=1, at_most=MAX_ENTRIES, default=1000)
 
 
 class FileQuery(FilesQuery):
     """What to show of a folder, or which part of a file."""
 
-    info = fields.Boolean(
-        load_default=False,
-        truthy={"true", "1"},
-        falsy={"false", "0"},
-        metadata={"description": "Tell what it is instead of what is in it."},
-    )
-    offset = Whole(
-        textual=True,
-        load_default=0,
-        validate=validate.Range(0, 2**53),
-        metadata={"description": "File: first byte."},
-    )
-    limit = Whole(
-        textual=True,
-        load_default=MAX_READ_BYTES,
-        validate=validate.Range(1, MAX_READ_BYTES),
-        metadata={"description": "File: most bytes of the answer."},
-    )
+    info = switch("Tell what it is instead of what is in it.")
+    offset = counted("File: first byte.", at_least=0, at_most=2**53, default=0)
+    limit = counted("File: most bytes of the answer.", at_least=1, at_most=MAX_READ_BYTES, default=MAX_READ_BYTES)
 
 
 class RemovalQuery(Request):
     """How to remove."""
 
-    recursive = fields.Boolean(
-        load_default=False,
-        truthy={"true", "1"},
-        falsy={"false", "0"},
-        metadata={"description": "Folder: with all that is in it; otherwise only an empty one goes."},
-    )
+    recursive = switch("Folder: with all that is in it; otherwise only an empty one goes.")
 
 
 class ArchiveQuery(Request):
     """What to pack."""
 
     path = text("Folder to pack, relative to the workspace.", max_length=4096, load_default=".")
-    gzip = fields.Boolean(
-        load_default=False,
-        truthy={"true", "1"},
-        falsy={"false", "0"},
-        metadata={"description": "Compress it (`tar.gz`)."},
-    )
+    gzip = switch("Compress it (`tar.gz`).")
 
 
 class EntryView(View):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
-from api.schemas.fields import Request, View, Whole, shown, text
+from api.schemas.fields import Request, View, counted, shown, text
 from shared.workspaces.gitviews import MAX_LOG
 
 
@@ -46,18 +46,8 @@ class GitStatusView(View):
 class GitLogQuery(Request):
     """Which commits."""
 
-    limit = Whole(
-        textual=True,
-        load_default=50,
-        validate=validate.Range(1, MAX_LOG),
-        metadata={"description": "Most commits of the answer."},
-    )
-    skip = Whole(
-        textual=True,
-        load_default=0,
-        validate=validate.Range(0, 10**6),
-        metadata={"description": "Newest commits to leave out."},
-    )
+    limit = counted("Most commits of the answer.", at_least=1, at_most=MAX_LOG, default=50)
+    skip = counted("Newest commits to leave out.", at_least=0, at_most=10**6, default=0)
 
 
 class CommitView(View):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from api.schemas.fields import Seconds, View, Whole, moment, shown, words
+from api.schemas.fields import Seconds, View, counted, moment, shown, words
 from api.schemas.paging import LogQuery, PageQuery, WaitQuery, list_of
 from shared.domain.event import EventType
 
@@ -74,18 +74,8 @@ ToolPage = list_of(ToolView, "tool calls")
 class OutputQuery(WaitQuery):
     """Which lines."""
 
-    since = Whole(
-        textual=True,
-        load_default=0,
-        validate=validate.Range(0, 2**53),
-        metadata={"description": "Number of lines you have; `next` of the answer before."},
-    )
-    limit = Whole(
-        textual=True,
-        load_default=1000,
-        validate=validate.Range(1, 10_000),
-        metadata={"description": "Most lines of the answer."},
-    )
+    since = counted("Number of lines you have; `next` of the answer before.", at_least=0, at_most=2**53, default=0)
+    limit = counted("Most lines of the answer.", at_least=1, at_most=10_000, default=1000)
     wait_s = Seconds(
         load_default=0.0,
         validate=validate.Range(0, 120),

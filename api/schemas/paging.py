@@ -5,18 +5,13 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from api.paging import DEFAULT_LIMIT, MAX_LIMIT
-from api.schemas.fields import MAX_SEQ, Request, Seconds, Text, View, Whole
+from api.schemas.fields import MAX_SEQ, Request, Seconds, Text, View, counted
 
 
 class PageQuery(Request):
     """Which page."""
 
-    limit = Whole(
-        textual=True,
-        load_default=DEFAULT_LIMIT,
-        validate=validate.Range(1, MAX_LIMIT),
-        metadata={"description": "Most entries on the page."},
-    )
+    limit = counted("Most entries on the page.", at_least=1, at_most=MAX_LIMIT, default=DEFAULT_LIMIT)
     cursor = Text(
         load_default=None,
         validate=validate.Length(1, 200),
@@ -27,23 +22,10 @@ class PageQuery(Request):
 class LogQuery(Request):
     """Which part of a log, oldest first."""
 
-    limit = Whole(
-        textual=True,
-        load_default=DEFAULT_LIMIT,
-        validate=validate.Range(1, MAX_LIMIT),
-        metadata={"description": "Most entries on the page."},
-    )
-    after = Whole(
-        textual=True,
-        load_default=None,
-        validate=validate.Range(0, MAX_SEQ),
-        metadata={"description": "Only what has a greater `seq`."},
-    )
-    cursor = Whole(
-        textual=True,
-        load_default=None,
-        validate=validate.Range(0, MAX_SEQ),
-        metadata={"description": "`next_cursor` of the page before; the same as `after`."},
+    limit = counted("Most entries on the page.", at_least=1, at_most=MAX_LIMIT, default=DEFAULT_LIMIT)
+    after = counted("Only what has a greater `seq`.", at_least=0, at_most=MAX_SEQ, default=None)
+    cursor = counted(
+        "`next_cursor` of the page before; the same as `after`.", at_least=0, at_most=MAX_SEQ, default=None
     )
 
 
