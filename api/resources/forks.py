@@ -27,7 +27,8 @@ routes = Routes("forks", "Sessions that go on from others.")
         query=WaitQuery,
         body=ForkSession,
         problems={
-            409: "`session_busy`: a turn runs; `external_session`; `budget_exhausted` (with a prompt)",
+            409: "`session_busy`: a turn runs; `folder_in_use`: both would work in one folder, and do not share it; "
+            "`external_session`; `budget_exhausted` (with a prompt)",
             422: "`unsupported`: the agent cannot copy a conversation, or lacks the mode; `model_not_allowed`, "
             "`agent_not_ready`",
         },

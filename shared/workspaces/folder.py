@@ -37,7 +37,7 @@ class Folder:
         return {"kind": self.name, "path": str(path), **({"shared": True} if shared else {})}
 
     def fork(self, spec: JsonObject, source: SessionId) -> JsonObject:
-        """A folder Corral made is copied; an existing one is worked in by both."""
+        """A folder Corral made is copied; an existing one is worked in by both, where they share it."""
         return spec if spec.get("path") is not None else {"kind": self.name, "copy_of": source}
 
     def open(self, session: SessionId, spec: JsonObject, volume: Volume) -> Place:

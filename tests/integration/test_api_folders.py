@@ -90,3 +90,15 @@ def test_a_worker_sees_through_symlinks_that_it_is_one_folder(sqlite_url: str, t
         with pytest.raises(WorkspaceUnusable):
             check(session)
     database.close()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_fork_works_beside_its_source_where_that_shares_its_folder(sqlite_api: Api, shared: bool) -> None:
+    source = start(sqlite_api.http, "/srv/app", shared=shared).json()["id"]
+
+    beside = sqlite_api.http.post(f"/v1/sessions/{source}/fork", json={})
+    sqlite_api.http.post(f"/v1/sessions/{source}/terminate")
+    after = sqlite_api.http.post(f"/v1/sessions/{source}/fork", json={})
+
+    assert (beside.status_code, beside.json().get("code")) == ((201, None) if shared else (409, "folder_in_use"))
+    assert after.status_code == 201
