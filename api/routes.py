@@ -24,7 +24,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from api.auth import Keyring, demand, secret_of
 from api.problems import MEDIA_TYPE
 from api.ratelimit import Limiter
-from api.schemas.fields import NoQuery, shown_as
+from api.schemas.fields import NoQuery, name_of, shown_as
 from api.schemas.problem import Problem as ProblemSchema
 from api.wire import AGAIN, UPLOAD, WAIT_HEADER, Upload, Waiting, scope_of
 from shared.domain.errors import InvalidField, NotFound, Unauthenticated
@@ -219,11 +219,15 @@ class Routes:
         view = self.blueprint.arguments(route.query, location="query", arg_name="query")(view)
         for status, shown in route.replies.items():
             view = self.blueprint.alt_response(
-                status, schema=shown.schema, content_type=shown.media_type, description=shown.about, success=True
+                status,
+                schema=name_of(shown.schema),
+                content_type=shown.media_type,
+                description=shown.about,
+                success=True,
             )(view)
         for status, about in problems_of(route).items():
             view = self.blueprint.alt_response(
-                status, schema=ProblemSchema, content_type=MEDIA_TYPE, description=about
+                status, schema=name_of(ProblemSchema), content_type=MEDIA_TYPE, description=about
             )(view)
         documented: Callable[..., Any] = self.blueprint.doc(**_extras(route, view.__name__))(view)
         return documented

@@ -35,6 +35,15 @@ def shown_as(schema: type[ma.Schema], value: object) -> dict[str, Any]:
     return dumped
 
 
+def name_of(schema: type[ma.Schema] | None) -> str | None:
+    """What marshmallow's registry finds `schema` by, for the API's document.
+
+    flask-smorest copies what it knows of a route again for each further response, with every field of every schema; a
+    name is copied in no time.
+    """
+    return None if schema is None else f"{schema.__module__}.{schema.__qualname__}"
+
+
 @functools.cache
 def _made(schema: type[ma.Schema]) -> ma.Schema:
     # Making one copies all its fields, a third of a request's time; dumping changes nothing in it.
